@@ -1,0 +1,70 @@
+"""Everything that can go wrong for a reason a user can mend.
+
+AdaptSegError
++-- BundleError            the bundle can't be used (missing, wrong checksum, unknown format ...)
++-- ConfigError            a setting or an argument is wrong
++-- RequestError           the client's doing; each carries its HTTP status and its stable name
+    +-- BadImage           400  the bytes are not a readable image
+    +-- NotAcceptable      406  no answer format the client accepts
+    +-- TooLarge           413  too many bytes or too many pixels
+    +-- UnsupportedType    415  neither JPEG nor PNG
+    +-- BadParameter       422  a query parameter, a tensor's shape or dtype
+    +-- Busy               503  the queue is full, the service is loading or draining
+    +-- DeadlineExceeded   504  the request's own deadline passed before its turn
+
+A message says what was wrong, where, what was expected, and how to mend it.
+"""
+
+from typing import ClassVar
+
+
+class AdaptSegError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class BundleError(AdaptSegError):
+    """A bundle can't be opened or used."""
+
+
+class ConfigError(AdaptSegError):
+    """A setting, an argument or a file of the user's is wrong."""
+
+
+class RequestError(AdaptSegError):
+    """A request can't be served; `status` is its HTTP status, `name` the stable tail of its problem type."""
+
+    status: ClassVar[int] = 400
+    name: ClassVar[str] = "bad-request"
+
+
+class BadImage(RequestError):
+    status, name = 400, "bad-image"
+
+
+class NotAcceptable(RequestError):
+    status, name = 406, "not-acceptable"
+
+
+class TooLarge(RequestError):
+    status, name = 413, "too-large"
+
+
+class UnsupportedType(RequestError):
+    status, name = 415, "unsupported-type"
+
+
+class BadParameter(RequestError):
+    status, name = 422, "bad-parameter"
+
+
+class Busy(RequestError):
+    status, name = 503, "busy"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which a retry makes sense."""
+
+
+class DeadlineExceeded(RequestError):
+    status, name = 504, "deadline-exceeded"

@@ -1,0 +1,1 @@
+"""adaptseg_export: checkpoint -> bundle, written only when the graph agrees with PyTorch."""

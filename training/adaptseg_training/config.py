@@ -1,0 +1,137 @@
+"""Every hyper-parameter, as frozen dataclasses: the only home of their names, defaults and meanings.
+
+tyro turns these into the command line, and the attribute docstrings below into its help. A preset is a YAML
+file of the same names. Nothing here imports torch, so `--help` is quick. Numbers are the paper's (Tsai et al.,
+CVPR 2018) unless a comment says otherwise.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Backbone = Literal["resnet101", "vgg16", "lite0"]
+BatchNormMode = Literal["reference", "frozen"]
+Gan = Literal["vanilla", "ls"]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """DeepLab-v2: a dilated backbone of output stride 8 and one ASPP head per level."""
+
+    backbone: Backbone = "resnet101"
+    """resnet101 and vgg16 are the paper's; lite0 (EfficientNet-Lite0, 3 M parameters) is for CPUs and edge."""
+    resnet_layers: tuple[int, int, int, int] = (3, 4, 23, 3)
+    """Blocks per ResNet stage; other values are for tests."""
+    aspp_branches: Literal[2, 4] = 4
+    """Dilations 6, 12, 18, 24 (the paper), or 6 and 12 only (what the reference code computes)."""
+    bn: BatchNormMode = "frozen"
+    """frozen: statistics stay as pretrained. reference: they follow source and target batches (reference code)."""
+    weights: str = "imagenet"
+    """imagenet (from an installed package or torchvision), none, or the path of a weights file."""
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """One output level of eq. 5: its weight in the segmentation loss and in the adversarial loss."""
+
+    seg_weight: float = 0.0
+    """lambda_seg of this level."""
+    adv_weight: float = 0.0
+    """lambda_adv of this level; 0 builds no discriminator."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """SGD for the generator, Adam for the discriminators, both on the poly schedule."""
+
+    lr: float = 2.5e-4
+    """Learning rate of the backbone."""
+    head_lr_factor: float = 10.0
+    """The heads learn this many times faster."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """Reference code; the paper says 1e-4."""
+    nesterov: bool = False
+    """Reference code: no; the paper: yes."""
+    param_groups: Literal["dedup", "legacy"] = "dedup"
+    """legacy repeats ResNet's convolutions in the optimiser as the reference code does (effective lr x3 to x4)."""
+    discriminator_lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    power: float = 0.9
+    """lr(step) = lr * (1 - step / schedule_steps) ** power."""
+    schedule_steps: int = 250_000
+    """Length of the poly schedule."""
+    accumulate: int = 1
+    """Batches per step whose gradients are averaged."""
+
+
+Dataset = Literal["streets", "synthetic_streets", "camvid", "frames"]
+
+
+@dataclass(frozen=True)
+class DomainConfig:
+    """Where the images of one domain come from."""
+
+    dataset: Dataset = "streets"
+    """streets: rendered on the fly. synthetic_streets, camvid: labelled folders. frames: images or videos, no labels."""
+    root: Path | None = None
+    """Folder (or video file) of the data set; not needed for streets."""
+    split: str = "train"
+    """camvid: train, val, day or dusk. streets: look names, comma-separated ("day,overcast")."""
+    size: tuple[int, int] = (360, 480)
+    """(height, width) of the training images."""
+    augment: bool = False
+    """Random flip, scale, crop, colour and blur; the paper uses none."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: length, place, pace of its checkpoints and pictures."""
+
+    dir: Path = Path("runs")
+    """Folder of all runs; this one gets a folder of its own inside."""
+    name: str = ""
+    """Name of the run's folder; the preset's name and the time if empty."""
+    resume: Path | None = None
+    """Folder of an interrupted run to go on with; its own config is used."""
+    stop_step: int = 150_000
+    """Last step; may be less than optimiser.schedule_steps, as in the paper."""
+    batch_size: int = 1
+    """Images per domain and step."""
+    seed: int = 1234
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 ..."""
+    workers: int = 2
+    """Processes that decode images; 0 decodes in the main one."""
+    log_every: int = 10
+    """Steps between two rows of scalars.csv and TensorBoard."""
+    checkpoint_every: int = 1000
+    keep: int = 3
+    """Checkpoints kept besides the best one."""
+    preview_every: int = 500
+    """Steps between two pictures of target predictions."""
+    evaluate_every: int = 0
+    """Steps between two evaluations on `evaluate`; 0 only at the end."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run, whole. Weights of 0 switch a level or its adaptation off."""
+
+    label_set: str = "cityscapes"
+    """Classes the generator predicts: cityscapes (19), cross-city (13) or camvid (11)."""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    aux: LevelConfig = field(default_factory=lambda: LevelConfig(seg_weight=0.1, adv_weight=0.0002))
+    """conv4's level."""
+    main: LevelConfig = field(default_factory=lambda: LevelConfig(seg_weight=1.0, adv_weight=0.001))
+    """conv5's level, the one used at test time."""
+    gan: Gan = "vanilla"
+    """vanilla: eq. 2 and 4, binary cross-entropy. ls: eq. 7 and 8, least squares."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    source: DomainConfig = field(default_factory=DomainConfig)
+    """Labelled images."""
+    target: DomainConfig | None = None
+    """Unlabelled images to adapt to; none trains on the source alone."""
+    evaluate: DomainConfig | None = None
+    """Labelled images to score on."""
+    run: RunConfig = field(default_factory=RunConfig)
