@@ -107,9 +107,7 @@ def _read_manifest(folder: Path) -> bytes:
         found = "it is not a directory" if not folder.is_dir() else f"it has no {MANIFEST}"
         raise BundleError(f"{folder} is not a bundle: {found}. Make one: adaptseg-export CHECKPOINT {folder}")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise BundleError(
-            f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}."
-        )
+        raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}.")
     return path.read_bytes()
 
 
@@ -118,9 +116,7 @@ def _parse(raw: bytes, folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"{path} is not JSON ({error}). Copy the bundle again, or export it again."
-        ) from error
+        raise BundleError(f"{path} is not JSON ({error}). Copy the bundle again, or export it again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{path}: field 'format' must be {FORMAT!r}; this is some other kind of file.")
     version = manifest.get("format_version")

@@ -78,9 +78,7 @@ def lookup_table(mapping: Mapping[int, int], default: int = IGNORE_ID) -> NDArra
 
 
 def _label_set(name: str, *rows: tuple[str, tuple[int, int, int], int]) -> LabelSet:
-    classes = tuple(
-        LabelClass(i, class_name, color, label_id) for i, (class_name, color, label_id) in enumerate(rows)
-    )
+    classes = tuple(LabelClass(i, class_name, color, label_id) for i, (class_name, color, label_id) in enumerate(rows))
     return LabelSet(name, classes, {c.label_id: c.train_id for c in classes})
 
 

@@ -43,7 +43,8 @@ class PreprocessSpec:
     def normalise(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 RGB, 0..255 -> (3, H, W) float32 in `color_order`: the reference for what the graph does."""
         ordered = image if self.color_order == "rgb" else image[..., ::-1]
-        scaled = (ordered.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        scaled = (ordered.astype(np.float32) - mean) / std
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 

@@ -73,7 +73,7 @@ class DomainConfig:
     """Where the images of one domain come from."""
 
     dataset: Dataset = "streets"
-    """streets: rendered on the fly. synthetic_streets, camvid: labelled folders. frames: images or videos, no labels."""
+    """streets: rendered on the fly. synthetic_streets, camvid: labelled folders. frames: unlabelled images, videos."""
     root: Path | None = None
     """Folder (or video file) of the data set; not needed for streets."""
     split: str = "train"
