@@ -1,0 +1,102 @@
+"""Writes a bundle directory, whole or not at all."""
+
+import datetime
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adaptseg_serve.bundle import FORMAT, FORMAT_VERSION, MANIFEST, MODEL, file_record, open_bundle
+from adaptseg_serve.errors import BundleError
+from adaptseg_serve.labels import IGNORE_ID, LabelSet
+from adaptseg_serve.preprocess import PreprocessSpec
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a bundle says about itself, apart from its files; see docs/bundle-format.md for each field."""
+
+    name: str
+    preprocess: PreprocessSpec
+    labels: LabelSet
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_bundle(folder: Path, model: Path, record: Record, *, overwrite: bool = False) -> None:
+    """Write `model` (an ONNX file) and its manifest to `folder` by way of a temporary folder beside it.
+
+    Raises BundleError if `folder` exists and is not a bundle, or is one and `overwrite` is false; the bundle
+    that was there stays until the new one has been opened and verified.
+    """
+    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
+        raise BundleError(f"{folder} exists. Choose another name, or add --overwrite to replace a bundle.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        staging.chmod(0o755)
+        shutil.copyfile(model, staging / MODEL)
+        manifest = manifest_of(record, {MODEL: file_record(staging / MODEL)})
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        open_bundle(staging)
+        _swap(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def manifest_of(record: Record, files: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of bundle.json."""
+    spec = record.preprocess
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": record.name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "producer": dict(record.producer),
+        "generator": dict(record.generator),
+        "input": {
+            "name": "image",
+            "layout": "NHWC",
+            "dtype": "uint8",
+            "color_order": "RGB",
+            "size": list(spec.size),
+            "resize": spec.resize,
+        },
+        "baked": {
+            "color_order": spec.color_order,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "align_corners": True,
+        },
+        "output": {
+            "label_map": {"name": "label_map", "layout": "NHW", "dtype": "uint8"},
+            "logits": {"name": "logits", "layout": "NCHW", "dtype": "float32"},
+        },
+        "label_set": record.labels.name,
+        "classes": [
+            {"train_id": c.train_id, "name": c.name, "color": list(c.color), "label_id": c.label_id}
+            for c in record.labels.classes
+        ],
+        "ignore_id": IGNORE_ID,
+        "training": dict(record.training),
+        "metrics": dict(record.metrics),
+        "parity": dict(record.parity),
+        "files": dict(files),
+    }
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    os.replace(folder, old)  # noqa: PTH105 - a directory over an empty directory; Path.rename promises less
+    staging.rename(folder)
+    shutil.rmtree(old)
