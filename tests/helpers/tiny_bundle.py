@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from adaptseg_export.writer import Record, write_bundle
 from onnx import TensorProto, helper, numpy_helper
 
+from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.labels import CITYSCAPES, LabelSet
 from adaptseg_serve.preprocess import PreprocessSpec
 
