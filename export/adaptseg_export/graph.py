@@ -1,0 +1,71 @@
+"""PyTorch -> ONNX: one graph, opset 18, no external data, dynamic N, H and W."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+
+from adaptseg_export.deployment import Deployment
+
+OPSET = 18
+MIN_SIDE, MAX_SIDE = 32, 8192
+"""Heights and widths the graph is traced for, in pixels; the smallest is one cell of a stride-32 discriminator."""
+
+
+def write_graph(deployment: Deployment, path: Path) -> None:
+    """Trace `deployment` and write a checked ONNX file to `path`."""
+    # Batch 2: a dimension of 1 would be taken for a constant. eval() on the wrapper, or its children train.
+    example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
+    dims = {
+        0: torch.export.Dim("N", min=1, max=256),
+        1: torch.export.Dim("H", min=MIN_SIDE, max=MAX_SIDE),
+        2: torch.export.Dim("W", min=MIN_SIDE, max=MAX_SIDE),
+    }
+    with _quiet():
+        program = torch.onnx.export(
+            deployment.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes={"image": dims},
+            input_names=["image"],
+            output_names=["label_map", "logits"],
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    _strip_traces(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(path), save_as_external_data=False)
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: Python stack traces that would publish paths of the exporting machine."""
+    graph = model.graph
+    del model.metadata_props[:]
+    del graph.metadata_props[:]
+    for holders in (graph.input, graph.output, graph.initializer, graph.value_info):
+        for holder in holders:
+            del holder.metadata_props[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own internals; what matters is checked afterwards, by running the graph."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
