@@ -1,0 +1,60 @@
+"""Label sets are consistent, and translations go where the data sets' own documents say."""
+
+import numpy as np
+import pytest
+
+from adaptseg_serve.labels import (
+    CAMVID,
+    CITYSCAPES,
+    CROSS_CITY,
+    CROSS_CITY_13_TRAIN_IDS,
+    IGNORE_ID,
+    LABEL_SETS,
+    LabelSet,
+    SYNTHIA_16_TRAIN_IDS,
+    translation,
+)
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS.keys())
+def test_train_ids_count_from_zero_and_colours_tell_classes_apart(labels: LabelSet) -> None:
+    assert [c.train_id for c in labels.classes] == list(range(len(labels)))
+    assert len({c.color for c in labels.classes}) == len(labels)
+    assert (0, 0, 0) not in {c.color for c in labels.classes}, "black is kept for IGNORE_ID"
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS.keys())
+def test_label_ids_survive_the_round_trip(labels: LabelSet) -> None:
+    train_ids = np.arange(len(labels), dtype=np.uint8)
+    assert (labels.to_train_ids()[labels.to_label_ids()[train_ids]] == train_ids).all()
+    assert labels.to_label_ids()[IGNORE_ID] == 0
+
+
+def test_unlabelled_and_rare_cityscapes_ids_are_ignored() -> None:
+    table = CITYSCAPES.to_train_ids()
+    assert (table[[0, 1, 4, 6, 9, 10, 14, 15, 16, 18, 29, 30, 34, 255]] == IGNORE_ID).all()
+    assert table[[7, 24, 33]].tolist() == [0, 11, 18]
+
+
+def test_cityscapes_predictions_score_on_camvid() -> None:
+    table = translation("cityscapes", "camvid")
+    pairs = {"road": "road", "wall": "building", "terrain": "tree", "rider": "bicyclist", "bus": "car", "sky": "sky"}
+    for predicted, scored in pairs.items():
+        assert table[CITYSCAPES.train_id(predicted)] == CAMVID.train_id(scored)
+    assert table[IGNORE_ID] == IGNORE_ID
+
+
+def test_cross_city_is_cityscapes_without_six_classes() -> None:
+    missing = set(CITYSCAPES.names) - set(CROSS_CITY.names)
+    assert missing == {"wall", "fence", "pole", "terrain", "truck", "train"}
+    assert set(SYNTHIA_16_TRAIN_IDS) - set(CROSS_CITY_13_TRAIN_IDS) == {3, 4, 5}
+
+
+def test_an_unknown_translation_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="cityscapes -> camvid"):
+        translation("camvid", "cityscapes")
+
+
+def test_an_unknown_class_names_the_classes() -> None:
+    with pytest.raises(KeyError, match="pavement"):
+        CAMVID.train_id("sidewalk")
