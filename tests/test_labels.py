@@ -10,8 +10,8 @@ from adaptseg_serve.labels import (
     CROSS_CITY_13_TRAIN_IDS,
     IGNORE_ID,
     LABEL_SETS,
-    LabelSet,
     SYNTHIA_16_TRAIN_IDS,
+    LabelSet,
     translation,
 )
 
