@@ -1,0 +1,82 @@
+"""Prometheus metrics of the service. Base unit seconds; every label has few values.
+
+Create one `Metrics` in the process that serves, never at module level: BentoML's parent process imports our
+modules too, and prometheus_client must not be imported before BentoML has named its metrics directory.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from adaptseg_serve._version import __version__
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+Stage = Literal["decode", "queue", "infer", "encode"]
+STAGES: tuple[Stage, ...] = ("decode", "queue", "infer", "encode")
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """What the doors, the segmenter and the batcher report."""
+
+    def __init__(self, registry: "CollectorRegistry | None" = None, build: Mapping[str, str] | None = None) -> None:
+        """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows."""
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        registry = registry or CollectorRegistry()
+        self._requests = Counter(
+            "adaptseg_inference_requests",
+            "Requests answered, by door, outcome (ok or error) and reason",
+            ["protocol", "outcome", "reason"],
+            registry=registry,
+        )
+        self._stages = {
+            stage: Histogram(
+                f"adaptseg_{stage}_duration_seconds",
+                f"Seconds a request spent in {stage}",
+                buckets=SECONDS,
+                registry=registry,
+            )
+            for stage in STAGES
+        }
+        self._batch = Histogram(
+            "adaptseg_batch_size", "Images in one run of the network", buckets=BATCHES, registry=registry
+        )
+        self._depth = Gauge(
+            "adaptseg_queue_depth", "Images that wait for the device", multiprocess_mode="livesum", registry=registry
+        )
+        self._dropped = Counter(
+            "adaptseg_frames_dropped",
+            "Images that got no run, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        info = {"version": __version__, **(build or {})}
+        built = Gauge(
+            "adaptseg_build_info",
+            "Always 1; its labels say what is running",
+            list(info),
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        built.labels(**info).set(1)
+
+    def request(self, protocol: Literal["http", "grpc"], outcome: Literal["ok", "error"], reason: str = "") -> None:
+        """Count one answer; `reason` is the `name` of a RequestError, or "internal"."""
+        self._requests.labels(protocol, outcome, reason).inc()
+
+    def stage(self, stage: Stage, seconds: float) -> None:
+        self._stages[stage].observe(seconds)
+
+    def batch(self, size: int) -> None:
+        self._batch.observe(size)
+
+    def depth(self, items: int) -> None:
+        self._depth.set(items)
+
+    def dropped(self, reason: Literal["deadline", "cancelled", "busy", "superseded", "expired"]) -> None:
+        """Count one image that never ran; "superseded" and "expired" are a frame stream's."""
+        self._dropped.labels(reason).inc()

@@ -1,0 +1,97 @@
+"""Every setting of the service, read once from `ADAPTSEG_*` environment variables.
+
+`python -m adaptseg_serve.settings` prints the effective values, each under the name of its variable.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from adaptseg_serve.bundle import packaged_bundle
+from adaptseg_serve.errors import ConfigError
+
+PREFIX = "ADAPTSEG_"
+MIB = 1 << 20
+PACKAGED = packaged_bundle()
+
+
+def _setting(default: Any, meaning: str, low: float = 0, high: float = float("inf")) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings; field `max_body_bytes` is the variable ADAPTSEG_MAX_BODY_BYTES."""
+
+    bundle: Path = _setting(PACKAGED, "directory of the bundle to serve")
+    http_host: str = _setting("127.0.0.1", "address of the HTTP door; `bentoml serve --host` goes before it")
+    http_port: int = _setting(3000, "port of the HTTP door; `bentoml serve --port` goes before it", 1, 65535)
+    grpc_host: str = _setting("127.0.0.1", "address of the gRPC door")
+    grpc_port: int = _setting(3001, "port of the gRPC door; 0 closes that door", 0, 65535)
+    max_body_bytes: int = _setting(16 * MIB, "largest request body and gRPC message, in bytes", 1024)
+    max_pixels: int = _setting(16_000_000, "largest image, in pixels (height x width)", 1)
+    max_batch: int = _setting(8, "most images in one run of the network", 1, 1024)
+    max_delay: float = _setting(0.0, "seconds an idle device waits for company; 0: it never waits", 0, 10)
+    queue_depth: int = _setting(0, "most images that wait for the device; 0: twice max_batch", 0)
+    queue_bytes: int = _setting(256 * MIB, "most bytes of images that wait for the device", MIB)
+    threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
+    codec_threads: int = _setting(2, "threads that decode and encode images", 1, 1024)
+    timeout: float = _setting(30.0, "seconds after which a request without a deadline of its own expires", 0.001, 3600)
+    drain_grace: float = _setting(8.0, "seconds that in-flight work may take after SIGTERM", 0, 600)
+
+    @property
+    def depth(self) -> int:
+        """Most images that wait: `queue_depth`, or twice `max_batch` where that is 0."""
+        return self.queue_depth or 2 * self.max_batch
+
+    def __str__(self) -> str:
+        return "\n".join(f"{variable(f.name)}={getattr(self, f.name)}  # {f.metadata['meaning']}" for f in fields(self))
+
+
+def variable(name: str) -> str:
+    """Name of the environment variable of field `name`."""
+    return PREFIX + name.upper()
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that `environ` asks for; ConfigError names the variable that is wrong and how to mend it."""
+    known = {variable(f.name): f for f in fields(Settings)}
+    _refuse_misspelt(environ, known)
+    return Settings(**{f.name: _parse(name, environ[name], f) for name, f in known.items() if environ.get(name)})
+
+
+def _refuse_misspelt(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Variables far from every known name are some other tool's and pass."""
+    for name in environ:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.88) if name.startswith(PREFIX) else []
+        if near and name not in known:
+            raise ConfigError(f"{name} is not a setting; perhaps you meant {near[0]}. Rename it or unset it.")
+
+
+def _parse(name: str, text: str, spec: Any) -> Any:
+    kind = spec.type
+    try:
+        value = kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ConfigError(_complaint(name, text, wanted, spec)) from None
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    if kind in (int, float) and not low <= value <= high:
+        bounds = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
+        raise ConfigError(_complaint(name, text, bounds, spec))
+    return value
+
+
+def _complaint(name: str, text: str, wanted: str, spec: Any) -> str:
+    return f"{name}={text!r} must be {wanted} ({spec.metadata['meaning']}). Set it, or unset it for {spec.default}."
+
+
+if __name__ == "__main__":
+    try:
+        print(read_settings())
+    except ConfigError as error:
+        sys.exit(f"adaptseg-serve: {error}")
