@@ -12,6 +12,7 @@ from typing import Literal
 Backbone = Literal["resnet101", "vgg16", "lite0"]
 BatchNormMode = Literal["reference", "frozen"]
 Gan = Literal["vanilla", "ls"]
+Normalisation = Literal["auto", "caffe", "torchvision", "lite"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class GeneratorConfig:
     """frozen: statistics stay as pretrained. reference: they follow source and target batches (reference code)."""
     weights: str = "imagenet"
     """imagenet (from an installed package or torchvision), none, or the path of a weights file."""
+    normalisation: Normalisation = "auto"
+    """Colour order, mean and std the weights want; auto: caffe for resnet101 from a file, else torchvision or lite."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,20 @@ class DomainConfig:
 
     dataset: Dataset = "streets"
     """streets: rendered on the fly. synthetic_streets, camvid: labelled folders. frames: unlabelled images, videos."""
-    root: Path | None = None
-    """Folder (or video file) of the data set; not needed for streets."""
-    split: str = "train"
-    """camvid: train, val, day or dusk. streets: look names, comma-separated ("day,overcast")."""
+    root: tuple[Path, ...] = ()
+    """Folder of the data set; frames: any number of folders, images and videos. Not needed for streets."""
+    split: str = ""
+    """camvid: train (also if empty), val, day or dusk. streets: looks, comma-separated (day if empty)."""
+    first: int = 0
+    """Leave out the images before this one (streets: the first seed)."""
+    every: int = 1
+    """Take every k-th image or video frame."""
+    count: int = 0
+    """At most so many images; 0: all there are (streets: 100 000)."""
     size: tuple[int, int] = (360, 480)
     """(height, width) of the training images."""
     augment: bool = False
-    """Random flip, scale, crop, colour and blur; the paper uses none."""
+    """Random flip, crop, colour, gamma, blur and noise; the paper uses none."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class RunConfig:
     name: str = ""
     """Name of the run's folder; the preset's name and the time if empty."""
     resume: Path | None = None
-    """Folder of an interrupted run to go on with; its own config is used."""
+    """Folder of an interrupted run to go on with, under its own config; other flags still count."""
     stop_step: int = 150_000
     """Last step; may be less than optimiser.schedule_steps, as in the paper."""
     batch_size: int = 1
@@ -102,16 +111,17 @@ class RunConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
     workers: int = 2
-    """Processes that decode images; 0 decodes in the main one."""
+    """Processes per domain that decode or render images; 0 does it in the main one."""
     log_every: int = 10
     """Steps between two rows of scalars.csv and TensorBoard."""
     checkpoint_every: int = 1000
+    """Steps between two checkpoints."""
     keep: int = 3
     """Checkpoints kept besides the best one."""
     preview_every: int = 500
-    """Steps between two pictures of target predictions."""
+    """Steps between two pictures of target predictions; 0 draws none."""
     evaluate_every: int = 0
-    """Steps between two evaluations on `evaluate`; 0 only at the end."""
+    """Steps between two evaluations on `evaluate`; 0 only at the end. The best mIoU's checkpoint is kept."""
 
 
 @dataclass(frozen=True)

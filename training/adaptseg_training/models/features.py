@@ -1,0 +1,25 @@
+"""What a backbone promises to the generator."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Features(NamedTuple):
+    """Two depths of a backbone, both (N, channels, h, w) at an eighth of the image's size."""
+
+    conv4: Tensor | None
+    """Input of the aux head; None from a backbone that has no aux level."""
+    conv5: Tensor
+    """Input of the main head."""
+
+
+class Backbone(Protocol):
+    """An nn.Module that says how many channels its features have."""
+
+    conv4_channels: int | None
+    conv5_channels: int
+
+    def __call__(self, images: Tensor) -> Features:
+        """images: (N, 3, H, W) float, normalised by the backbone's PreprocessSpec."""
+        ...
