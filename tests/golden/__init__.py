@@ -1,0 +1,1 @@
+"""Tests against numbers obtained by running the reference implementation; see recipe.py."""
