@@ -1,0 +1,1 @@
+"""What runs a bundle's graph, one module per runtime, each behind `adaptseg_serve.predictor.Predictor`."""
