@@ -4,6 +4,7 @@ Create one `Metrics` in the process that serves, never at module level: BentoML'
 modules too, and prometheus_client must not be imported before BentoML has named its metrics directory.
 """
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,7 @@ class Metrics:
         """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows."""
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-        registry = registry or CollectorRegistry()
+        self.registry = registry = registry or CollectorRegistry()
         self._requests = Counter(
             "adaptseg_inference_requests",
             "Requests answered, by door, outcome (ok or error) and reason",
@@ -80,3 +81,14 @@ class Metrics:
     def dropped(self, reason: Literal["deadline", "cancelled", "busy", "superseded", "expired"]) -> None:
         """Count one image that never ran; "superseded" and "expired" are a frame stream's."""
         self._dropped.labels(reason).inc()
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads: of all workers where they share a directory, else of this process."""
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        workers = CollectorRegistry()
+        MultiProcessCollector(workers)  # type: ignore[no-untyped-call]
+        return generate_latest(workers)

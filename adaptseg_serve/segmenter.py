@@ -73,6 +73,8 @@ class Segmenter:
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self.draining = False
+        self.on_drain: list[Callable[[], object]] = []
+        """Called once, in the event loop's thread, when draining begins: a door turns its health off here."""
         self._predictor = predictor
         self._batcher: Batcher | None = None
         self._codec = ThreadPoolExecutor(self.settings.codec_threads, thread_name_prefix="codec")
@@ -102,11 +104,22 @@ class Segmenter:
             metrics=self.metrics,
         )
 
-    async def close(self, grace: float | None = None) -> None:
-        """Refuse what comes from now on, finish what is here; give up on what still waits after `grace` seconds."""
-        self.draining = True
+    def drain(self) -> None:
+        """Refuse new work from now on; what is here goes on. Doors hear of it through `on_drain`."""
+        if not self.draining:
+            self.draining = True
+            for listener in self.on_drain:
+                listener()
+
+    async def finish(self, grace: float | None = None) -> None:
+        """Drain, and wait for what is queued and running; what still waits after `grace` seconds is given up."""
+        self.drain()
         if self._batcher is not None:
             await self._batcher.close(self.settings.drain_grace if grace is None else grace)
+
+    async def close(self, grace: float | None = None) -> None:
+        """Finish, then let go of the threads."""
+        await self.finish(grace)
         self._codec.shutdown(wait=False)
 
     async def segment(
@@ -169,12 +182,15 @@ class Segmenter:
         """The image, and the image at the network's input size."""
 
         def work() -> tuple[Image, Image]:
-            if time.monotonic() >= deadline:
-                raise DeadlineExceeded("The request's deadline passed before it was decoded. Allow it more time.")
             image = read()
             return image, self.bundle.preprocess.resize_image(image)
 
-        return await self.codec(work)
+        limit = asyncio.timeout(deadline - time.monotonic())
+        try:
+            async with limit:
+                return await self.codec(work)
+        except TimeoutError:
+            raise DeadlineExceeded("The request's deadline passed before it was decoded. Allow it more time.") from None
 
     def _finish(self, answer: Answer, decoded: float, image: Image | None) -> Segmentation:
         self.metrics.stage("queue", answer.queue)

@@ -27,7 +27,7 @@ def _setting(default: Any, meaning: str, low: float = 0, high: float = float("in
 class Settings:
     """The service's settings; field `max_body_bytes` is the variable ADAPTSEG_MAX_BODY_BYTES."""
 
-    bundle: Path = _setting(PACKAGED, "directory of the bundle to serve")
+    bundle: Path = _setting(PACKAGED, "directory of the bundle to serve")  # noqa: RUF009 (a Path is immutable)
     http_host: str = _setting("127.0.0.1", "address of the HTTP door; `bentoml serve --host` goes before it")
     http_port: int = _setting(3000, "port of the HTTP door; `bentoml serve --port` goes before it", 1, 65535)
     grpc_host: str = _setting("127.0.0.1", "address of the gRPC door")
@@ -41,6 +41,7 @@ class Settings:
     threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
     codec_threads: int = _setting(2, "threads that decode and encode images", 1, 1024)
     timeout: float = _setting(30.0, "seconds after which a request without a deadline of its own expires", 0.001, 3600)
+    drain_notice: float = _setting(1.0, "seconds after SIGTERM in which the doors still say that they drain", 0, 600)
     drain_grace: float = _setting(8.0, "seconds that in-flight work may take after SIGTERM", 0, 600)
 
     @property

@@ -1,0 +1,95 @@
+"""Plain ASGI middleware: the limit on bodies, and the names a request travels under."""
+
+import contextlib
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adaptseg_serve.errors import TooLarge
+from adaptseg_serve.http.problems import problem_of
+
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class BodyLimit:
+    """Refuses bodies beyond `max_bytes`: by Content-Length before anything is read, else by counting as they come."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")[:20]
+        if declared.isdecimal() and int(declared) > self.max_bytes:
+            await self._refuse(int(declared), scope, receive, send)
+            return
+        await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seen, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            if seen > self.max_bytes:
+                raise self._error(seen)
+            return message
+
+        async def watched(message: Message) -> None:
+            # An app that catches every exception would answer 500: beyond the limit only our own answer goes out.
+            nonlocal started
+            if started or seen <= self.max_bytes:
+                started = True
+                await send(message)
+
+        with contextlib.suppress(TooLarge):
+            await self.app(scope, counted, watched)
+        if seen > self.max_bytes and not started:
+            await self._refuse(seen, scope, receive, send)
+
+    async def _refuse(self, nbytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem_of(self._error(nbytes))
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+    def _error(self, nbytes: int) -> TooLarge:
+        return TooLarge(
+            f"The body has {nbytes} bytes or more; at most {self.max_bytes} are accepted. "
+            "Compress or scale the image, or raise ADAPTSEG_MAX_BODY_BYTES."
+        )
+
+
+class RequestNames:
+    """Gives every answer the request's `X-Request-Id` (or a new one), and carries `traceparent` on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        names = _names(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = names["X-Request-Id"]
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(names)
+            await send(message)
+
+        await self.app(scope, receive, named)
+
+
+def _names(headers: Headers) -> dict[str, str]:
+    request_id = headers.get("x-request-id", "")
+    names = {"X-Request-Id": request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex}
+    if _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
+        names["traceparent"] = headers["traceparent"]
+    return names

@@ -1,0 +1,118 @@
+"""What a segmentation request asks for: query or form parameters, the answer's format, the deadline."""
+
+import difflib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from adaptseg_serve.errors import BadParameter, NotAcceptable
+from adaptseg_serve.segmenter import WantedSize
+
+Ids = Literal["train", "label"]
+Render = Literal["labels", "color", "overlay"]
+MediaType = Literal["image/png", "image/jpeg", "application/octet-stream", "application/json"]
+
+# Formats by rendering, the server's favourite first. JPEG would change the numbers of a label map.
+FORMATS: Mapping[Render, tuple[MediaType, ...]] = {
+    "labels": ("image/png", "application/octet-stream", "application/json"),
+    "color": ("image/png", "image/jpeg"),
+    "overlay": ("image/png", "image/jpeg"),
+}
+INCLUDABLE = ("shares",)
+PLANNED = ("confidence", "entropy")
+NAMES = ("ids", "render", "size", "include")
+MAX_TIMEOUT_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request's parameters, checked."""
+
+    ids: Ids = "train"
+    render: Render = "labels"
+    size: WantedSize = "input"
+    include: frozenset[str] = frozenset()
+    media_type: MediaType = "image/png"
+    deadline: float | None = None
+    """time.monotonic() seconds."""
+
+
+def read_wanted(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Wanted:
+    """`parameters` (query and form together) and `headers` -> Wanted. Raises BadParameter or NotAcceptable."""
+    _refuse_unknown(parameters)
+    render: Render = _choice(parameters, "render", get_args(Render))
+    ids: Ids = _choice(parameters, "ids", get_args(Ids))
+    size: WantedSize = _choice(parameters, "size", get_args(WantedSize))
+    return Wanted(
+        ids=ids,
+        render=render,
+        size=size,
+        include=_include(parameters.get("include", "")),
+        media_type=negotiate(headers.get("accept", ""), render),
+        deadline=_deadline(headers.get("x-request-timeout-ms")),
+    )
+
+
+def negotiate(accept: str, render: Render) -> MediaType:
+    """The format of `FORMATS[render]` that the Accept header likes best; the server's order breaks ties."""
+    formats = FORMATS[render]
+    ranges = _ranges(accept) or [("*/*", 1.0)]
+    best = max(formats, key=lambda media_type: _quality(media_type, ranges))
+    if _quality(best, ranges) <= 0:
+        raise NotAcceptable(f"render={render} is available as {', '.join(formats)}; Accept asks for {accept!r}.")
+    return best
+
+
+def _refuse_unknown(parameters: Mapping[str, str]) -> None:
+    for name in parameters:
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f" Perhaps you meant {near[0]!r}." if near else ""
+            raise BadParameter(f"There is no parameter {name!r}; there are {', '.join(NAMES)}.{hint}")
+
+
+def _choice(parameters: Mapping[str, str], name: str, choices: tuple[str, ...]) -> Any:
+    value = parameters.get(name, choices[0])
+    if value not in choices:
+        raise BadParameter(f"{name}={value!r} must be one of {', '.join(choices)}.")
+    return value
+
+
+def _include(text: str) -> frozenset[str]:
+    wanted = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for name in sorted(wanted - set(INCLUDABLE)):
+        why = "is not offered by this bundle" if name in PLANNED else "is unknown"
+        raise BadParameter(f"include={name!r} {why}; available: {', '.join(INCLUDABLE)}.")
+    return wanted
+
+
+def _deadline(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if len(text) > 9 or not text.isdecimal() or not 0 < int(text) <= MAX_TIMEOUT_MS:
+        raise BadParameter(f"X-Request-Timeout-Ms={text!r} must be a whole number from 1 to {MAX_TIMEOUT_MS}.")
+    return time.monotonic() + int(text) / 1000
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    """Media ranges of an Accept header with their q; what can't be read counts for nothing."""
+    return [parsed for part in accept.split(",") if (parsed := _range(part)) is not None]
+
+
+def _range(part: str) -> tuple[str, float] | None:
+    media_range, *options = (piece.strip().lower() for piece in part.split(";"))
+    quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+    try:
+        return (media_range, min(1.0, max(0.0, float(quality)))) if media_range else None
+    except ValueError:
+        return None
+
+
+def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
+    """The q of the most specific range that matches."""
+    for pattern in (media_type, media_type.split("/")[0] + "/*", "*/*"):
+        matches = [quality for media_range, quality in ranges if media_range == pattern]
+        if matches:
+            return max(matches)
+    return 0.0

@@ -1,0 +1,52 @@
+"""Errors as RFC 9457 problem details. Their `type` is stable; programs may compare it."""
+
+import http
+import logging
+import math
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from adaptseg_serve.errors import Busy, RequestError
+
+TYPE_PREFIX = "urn:adaptseg:error:"
+
+log = logging.getLogger(__name__)
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+
+def problem(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    content: dict[str, Any] = {
+        "type": TYPE_PREFIX + name,
+        "title": name.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+    }
+    return ProblemResponse(content, status, headers)
+
+
+def problem_of(error: RequestError) -> Response:
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else None
+    return problem(error.status, error.name, str(error), headers)
+
+
+def internal_problem() -> Response:
+    return problem(500, "internal", "The server failed to answer; its log says why.")
+
+
+async def on_request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return problem_of(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    phrase = http.HTTPStatus(error.status_code).phrase
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    return problem(error.status_code, phrase.lower().replace(" ", "-"), detail, dict(error.headers or {}))

@@ -1,0 +1,22 @@
+"""What must stand in the process before anything else is imported. `service.py` imports this module first."""
+
+import os
+import sys
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.settings import Settings, read_settings
+
+
+def _settings_or_exit() -> Settings:
+    try:
+        return read_settings()
+    except ConfigError as error:
+        sys.exit(f"adaptseg-serve: {error}")
+
+
+SETTINGS = _settings_or_exit()
+
+# No word to anybody outside about what runs here, unless the user turns BentoML's telemetry on.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+# A second bound behind images.check_pixels; OpenCV reads it once, when it is loaded.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(SETTINGS.max_pixels))

@@ -1,0 +1,102 @@
+"""A real `bentoml serve` in its own process group, with its own ports and its own BENTOML_HOME."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SERVICE = "adaptseg_serve.service:SegmentationService"
+READY_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    http_url: str
+    grpc_target: str
+    bundle: Path
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def get(self, path: str) -> int:
+        """HTTP status of GET `path`; 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(self.http_url + path, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def wait_until_ready(self) -> None:
+        give_up = time.monotonic() + READY_WITHIN
+        while self.get("/readyz") != 200:
+            if self.process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"the server did not get ready:\n{self.log.read_text()}")
+            time.sleep(0.05)
+
+
+@contextmanager
+def serving(bundle: Path, folder: Path, service: str = SERVICE, cwd: Path = ROOT, **environ: str) -> Iterator[Server]:
+    """Serve `bundle` until the block ends. `folder` holds the log and BENTOML_HOME; `environ` adds variables."""
+    http_port, grpc_port = free_port(), free_port()
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(http_port)]
+    variables = {
+        "ADAPTSEG_BUNDLE": str(bundle),
+        "ADAPTSEG_GRPC_PORT": str(grpc_port),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        **environ,
+    }
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=os.environ | variables, stdout=out, stderr=out, start_new_session=True
+        )
+    server = Server(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", bundle, process, log)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        _end(process)
+
+
+def members(group: int) -> list[int]:
+    """Process ids of a process group that still run; zombies don't count."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            stat = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdecimal() else []
+        except OSError:
+            continue
+        if stat and stat[0] != "Z" and int(stat[2]) == group:
+            found.append(int(entry.name))
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,42 @@
+"""The service with a predictor of a known pace, for tests of draining, deadlines and abandoned work.
+
+Serve it as `helpers.slow_service:SegmentationService` from the tests' folder. SLOW_SECONDS is the length of a run;
+SLOW_LOG names a file that gets one line (its time.monotonic() start and its batch size) a run.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptseg_serve.service import SegmentationService  # isort: skip  # first: it readies the process
+from adaptseg_serve import segmenter
+from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Predictor, Size
+
+__all__ = ["SegmentationService"]
+
+
+class SlowPredictor:
+    runtime = "slow"
+
+    def __init__(self) -> None:
+        self._seconds = float(os.environ.get("SLOW_SECONDS", "0.3"))
+        self._log = Path(os.environ.get("SLOW_LOG", os.devnull))
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        with self._log.open("a") as log:
+            log.write(f"{time.monotonic()} {len(images)}\n")
+        time.sleep(self._seconds)
+        return [np.full(size, 1, np.uint8) for size in sizes]
+
+
+def load(bundle: Bundle, threads: int = 0) -> Predictor:
+    return SlowPredictor()
+
+
+segmenter.load_predictor = load
