@@ -5,6 +5,7 @@ AdaptSegError
 +-- ConfigError            a setting or an argument is wrong
 +-- RequestError           the client's doing; each carries its HTTP status and its stable name
     +-- BadImage           400  the bytes are not a readable image
+    +-- NotFound           404  no such model or version
     +-- NotAcceptable      406  no answer format the client accepts
     +-- TooLarge           413  too many bytes or too many pixels
     +-- UnsupportedType    415  neither JPEG nor PNG
@@ -39,6 +40,10 @@ class RequestError(AdaptSegError):
 
 class BadImage(RequestError):
     status, name = 400, "bad-image"
+
+
+class NotFound(RequestError):
+    status, name = 404, "not-found"
 
 
 class NotAcceptable(RequestError):

@@ -1,0 +1,71 @@
+"""A RequestError as a gRPC status, and the frame around every call that turns one into the other."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+
+from adaptseg_serve.errors import Busy, RequestError
+from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
+from adaptseg_serve.segmenter import Segmenter
+
+DETAILS_KEY = "grpc-status-details-bin"
+RETRY_INFO_URL = "type.googleapis.com/google.rpc.RetryInfo"
+
+_CODES = {
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+log = logging.getLogger(__name__)
+
+
+def status_code(error: RequestError, ready: bool = True) -> grpc.StatusCode:
+    """The gRPC status of `error`; a service that is loading or draining is UNAVAILABLE, not merely full."""
+    if isinstance(error, Busy) and not ready:
+        return grpc.StatusCode.UNAVAILABLE
+    return _CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+@asynccontextmanager
+async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> AsyncIterator[None]:
+    """End the call with the right status where its body raises; `count` it among the answered where it doesn't."""
+    try:
+        yield
+    except RequestError as error:
+        segmenter.metrics.request("grpc", "error", error.name)
+        code = status_code(error, segmenter.ready)
+        await context.abort(code, str(error), _trailers(error, code))
+    except grpc.aio.AbortError:
+        raise
+    except Exception:
+        log.exception("A gRPC call failed")
+        segmenter.metrics.request("grpc", "error", "internal")
+        await context.abort(grpc.StatusCode.INTERNAL, "The server failed to answer; its log says why.")
+    else:
+        if count:
+            segmenter.metrics.request("grpc", "ok")
+
+
+def deadline_of(context: Any) -> float | None:
+    """The call's deadline in time.monotonic() seconds; None where the client set none."""
+    remaining: float | None = context.time_remaining()
+    return None if remaining is None else time.monotonic() + remaining
+
+
+def _trailers(error: RequestError, code: grpc.StatusCode) -> tuple[tuple[str, str | bytes], ...]:
+    """google.rpc.RetryInfo, where trying again later makes sense."""
+    if not isinstance(error, Busy):
+        return ()
+    delay = Duration()
+    delay.FromNanoseconds(round(error.retry_after * 1e9))
+    retry = AnyMessage(type_url=RETRY_INFO_URL, value=RetryInfo(retry_delay=delay).SerializeToString())
+    details = Status(code=code.value[0], message=str(error), details=[retry])
+    return ((DETAILS_KEY, details.SerializeToString()),)

@@ -1,0 +1,48 @@
+"""Between the messages of adaptseg/v1/segmentation.proto and arrays."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptseg_serve.errors import BadParameter
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.segmenter import Segmentation, Segmenter, WantedSize
+
+
+async def segment(segmenter: Segmenter, image: pb.Image, size: int, deadline: float | None) -> Segmentation:
+    """The segmenter's answer to an image message; `size` is a LabelMapSize."""
+    wanted = wanted_size(size)
+    match image.WhichOneof("content"):
+        case "encoded":
+            return await segmenter.segment_encoded(image.encoded, size=wanted, deadline=deadline)
+        case "raw":
+            return await segmenter.segment(pixels(image.raw), size=wanted, deadline=deadline)
+    raise BadParameter("The request holds no image. Set image.encoded to a JPEG or PNG file, or image.raw to pixels.")
+
+
+def wanted_size(size: int) -> WantedSize:
+    match size:
+        case pb.INPUT:
+            return "input"
+        case pb.MODEL:
+            return "model"
+    raise BadParameter(f"size is {size}; it must be INPUT (0) or MODEL (1).")
+
+
+def pixels(raw: pb.RawImage) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB."""
+    data, expected = raw.rgb, 3 * raw.height * raw.width
+    if not data or len(data) != expected:
+        raise BadParameter(
+            f"image.raw holds {len(data)} bytes; {raw.height} x {raw.width} RGB pixels need {expected}, and at least 3."
+        )
+    return np.frombuffer(data, np.uint8).reshape(raw.height, raw.width, 3)
+
+
+def label_map_message(label_map: LabelMap) -> pb.LabelMap:
+    height, width = label_map.shape
+    return pb.LabelMap(height=height, width=width, train_ids=label_map.tobytes())
+
+
+def timings_message(answer: Segmentation) -> pb.Timings:
+    return pb.Timings(decode=answer.timings.decode, queue=answer.timings.queue, infer=answer.timings.infer)

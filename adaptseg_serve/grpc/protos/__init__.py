@@ -1,0 +1,1 @@
+"""The .proto files, and the command that generates the stubs from them."""

@@ -1,0 +1,47 @@
+"""`adaptseg.v1.SegmentationService`: the project's own typed service."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from adaptseg_serve.errors import Busy
+from adaptseg_serve.grpc.errors import answering, deadline_of
+from adaptseg_serve.grpc.frames import FrameStream
+from adaptseg_serve.grpc.messages import label_map_message, segment, timings_message
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.labels import IGNORE_ID
+from adaptseg_serve.segmenter import Segmenter
+
+
+class SegmentationService:
+    """The three calls of protos/adaptseg/v1/segmentation.proto."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    async def Segment(self, request: pb.SegmentRequest, context: Any) -> pb.SegmentResponse:
+        async with answering(context, self._segmenter):
+            answer = await segment(self._segmenter, request.image, request.size, deadline_of(context))
+        return pb.SegmentResponse(
+            label_map=label_map_message(answer.label_map),
+            timings=timings_message(answer),
+            model_version=self._segmenter.bundle.version,
+        )
+
+    async def StreamSegment(self, requests: AsyncIterator[pb.StreamSegmentRequest], context: Any) -> None:
+        async with answering(context, self._segmenter, count=False):
+            await FrameStream(self._segmenter, context, deadline_of(context)).run(requests)
+            if self._segmenter.draining:
+                raise Busy("The service is shutting down. Open the stream again, to another replica.", 2.0)
+
+    async def GetLabelInfo(self, request: pb.GetLabelInfoRequest, context: Any) -> pb.GetLabelInfoResponse:
+        bundle = self._segmenter.bundle
+        return pb.GetLabelInfoResponse(
+            label_set=bundle.labels.name,
+            classes=[
+                pb.LabelClass(train_id=c.train_id, name=c.name, rgb=int.from_bytes(c.color), label_id=c.label_id)
+                for c in bundle.labels.classes
+            ],
+            ignore_id=IGNORE_ID,
+            model_name=bundle.name,
+            model_version=bundle.version,
+        )

@@ -1,0 +1,92 @@
+"""The gRPC door: one grpc.aio server in the service's own event loop."""
+
+import asyncio
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
+from grpc_reflection.v1alpha.reflection import enable_server_reflection
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.grpc.oip import InferenceService
+from adaptseg_serve.grpc.segmentation import SegmentationService
+from adaptseg_serve.grpc.stubs import inference_pb2_grpc
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+from adaptseg_serve.segmenter import Segmenter
+from adaptseg_serve.settings import Settings
+
+SERVICES = ("inference.GRPCInferenceService", "adaptseg.v1.SegmentationService")
+MAX_STREAMS = 128
+"""Concurrent calls of one connection; more wait in the client."""
+
+
+class GrpcServer:
+    """Open Inference Protocol, the project's own service, health and reflection on one port."""
+
+    def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
+        self._segmenter = segmenter
+        self._address = _address(settings.grpc_host, settings.grpc_port)
+        self._options = _options(settings.max_body_bytes)
+        self._health = health.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+        self._goodbye: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bind and serve. Raises ConfigError where the port is taken."""
+        server = grpc.aio.server(options=self._options)
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._segmenter), server)
+        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(self._segmenter), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        enable_server_reflection((*SERVICES, HEALTH, REFLECTION), server)
+        await self._announce()
+        _bind(server, self._address)
+        await server.start()
+        self._server = server
+        self._segmenter.on_drain.append(self.enter_drain)
+
+    def enter_drain(self) -> None:
+        """Health says NOT_SERVING at once and for good, to those who ask and those who watch."""
+        self._goodbye = self._goodbye or asyncio.create_task(self._health.enter_graceful_shutdown())
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, finish those at work, and cancel what is left after `grace` seconds."""
+        self.enter_drain()
+        if self._server is not None:
+            await self._server.stop(grace)
+
+    async def _announce(self) -> None:
+        status = HealthCheckResponse.SERVING if self._segmenter.ready else HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind(server: grpc.aio.Server, address: str) -> None:
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The gRPC door can't open on {address} ({error}). Stop what is there, or set ADAPTSEG_GRPC_HOST "
+            "and ADAPTSEG_GRPC_PORT to an address and port of this machine that are free."
+        ) from None
+
+
+def _options(max_message: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", max_message),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Two servers on one port would share its calls, and a port clash would go unseen.
+        ("grpc.so_reuseport", 0),
+        # A client that vanished without a word is noticed in 80 s; clients may ping every 10 s.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]

@@ -1,0 +1,176 @@
+"""The Open Inference Protocol's meaning, shared by its two doors (gRPC and HTTP): what a request's tensors hold.
+
+One input, `image`: UINT8 [N, H, W, 3] RGB, 0..255, or BYTES [N] with one JPEG or PNG file each. One output,
+`label_map`: UINT8 [N, H, W] train ids. The N images of a request are segmented as N requests, so they batch.
+"""
+
+import asyncio
+import math
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptseg_serve._version import __version__
+from adaptseg_serve.errors import BadParameter, NotFound
+from adaptseg_serve.segmenter import Segmentation, Segmenter
+
+INPUT, OUTPUT = "image", "label_map"
+ALIAS = "segmenter"
+"""A name that every bundle answers to, beside its own: a client that uses it survives a change of bundle."""
+SERVER_NAME = "adaptseg-serve"
+PLATFORM = "adaptseg_bundle"
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
+INPUT_SHAPE, OUTPUT_SHAPE = (-1, -1, -1, 3), (-1, -1, -1)
+SERVER_VERSION = __version__
+
+OneImage = NDArray[np.uint8] | bytes
+"""(H, W, 3) uint8 RGB, or a JPEG or PNG file."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input tensor as it came: `raw` holds its bytes, or else `values` its elements, flat and in row order."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: bytes | memoryview | None = None
+    values: Sequence[Any] | None = None
+
+
+def check_model(segmenter: Segmenter, name: str, version: str = "") -> None:
+    """Raise NotFound unless `name` and `version` ("": any) are the served bundle's."""
+    bundle = segmenter.bundle
+    if name not in (bundle.name, ALIAS):
+        raise NotFound(f"There is no model {name!r}; this server has {bundle.name!r} (also called {ALIAS!r}).")
+    if version not in ("", bundle.version):
+        raise NotFound(f"Model {name!r} has no version {version!r}; it has {bundle.version!r}. Leave it out for any.")
+
+
+def check_outputs(names: Sequence[str]) -> None:
+    """Raise BadParameter if a client asks for an output other than `label_map`."""
+    for name in names:
+        if name != OUTPUT:
+            raise BadParameter(f"There is no output {name!r}. Ask for {OUTPUT!r}, or leave the outputs out.")
+
+
+def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
+    """The images of a request; BadParameter says which name, datatype, shape or size is wrong and what is right."""
+    if len(tensors) != 1 or tensors[0].name != INPUT:
+        names = ", ".join(repr(t.name) for t in tensors) or "nothing"
+        raise BadParameter(f"The request must have exactly one input, {INPUT!r}; it has {names}.")
+    tensor = tensors[0]
+    match tensor.datatype:
+        case "UINT8":
+            return _pixels(tensor, max_images)
+        case "BYTES":
+            return _files(tensor, max_images)
+    raise BadParameter(
+        f"Input {INPUT!r} has datatype {tensor.datatype!r}; it must be UINT8 with shape [N, H, W, 3], "
+        "or BYTES with shape [N] and one JPEG or PNG file in each element."
+    )
+
+
+async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
+    """Segment `images` at once; the first error ends the others.
+
+    deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
+    """
+    tasks = [asyncio.create_task(_segment(segmenter, image, deadline)) for image in images]
+    try:
+        answers = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    sizes = {a.label_map.shape for a in answers}
+    if len(sizes) > 1:
+        raise BadParameter(f"The images of a request must have one size; these have {sorted(sizes)}. Send them alone.")
+    return answers
+
+
+def output_shape(answers: Sequence[Segmentation]) -> list[int]:
+    """[N, H, W] of the answer's tensor."""
+    return [len(answers), *answers[0].label_map.shape]
+
+
+def output_bytes(answers: Sequence[Segmentation]) -> bytes:
+    """The answer's tensor, row by row."""
+    return b"".join(np.ascontiguousarray(a.label_map).data for a in answers)
+
+
+def sooner(deadline: float | None, microseconds: int | None) -> float | None:
+    """The earlier of `deadline` and the request's own parameter "timeout", in time.monotonic() seconds."""
+    if not microseconds:
+        return deadline
+    if microseconds < 0:
+        raise BadParameter(f"Parameter 'timeout' is {microseconds}; it must be microseconds, 0 for none.")
+    own = time.monotonic() + microseconds / 1e6
+    return own if deadline is None else min(own, deadline)
+
+
+def split_elements(raw: bytes | memoryview) -> list[bytes]:
+    """Elements of a BYTES tensor: each a little-endian uint32 length and that many bytes."""
+    view, elements, start = memoryview(raw), [], 0
+    while start < len(view):
+        stop = start + 4
+        if stop <= len(view):
+            (length,) = struct.unpack_from("<I", view, start)
+            stop += length
+        if stop > len(view):
+            raise BadParameter(
+                "The BYTES tensor ends inside an element; each is a little-endian uint32 length and that many bytes."
+            )
+        elements.append(bytes(view[start + 4 : stop]))
+        start = stop
+    return elements
+
+
+async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None) -> Segmentation:
+    if isinstance(image, bytes):
+        return await segmenter.segment_encoded(image, deadline=deadline)
+    return await segmenter.segment(image, deadline=deadline)
+
+
+def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:
+    shape = tensor.shape
+    if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
+        raise BadParameter(f"Input {INPUT!r} has shape {list(shape)}; UINT8 must be [N, H, W, 3], RGB, none of them 0.")
+    _check_count(shape[0], max_images)
+    size = math.prod(shape)
+    values = _uint8(tensor) if tensor.raw is None else np.frombuffer(tensor.raw, np.uint8)
+    if values.size != size:
+        raise BadParameter(f"Input {INPUT!r} holds {values.size} bytes; shape {list(shape)} needs {size}.")
+    return list(values.reshape(shape))
+
+
+def _uint8(tensor: Tensor) -> NDArray[np.uint8]:
+    wrong = f"Input {INPUT!r} must hold whole numbers from 0 to 255."
+    try:
+        values = np.asarray(tensor.values)
+    except ValueError:
+        raise BadParameter(f"{wrong} Its rows have different lengths.") from None
+    if values.size and values.dtype.kind not in "iu":
+        raise BadParameter(wrong)
+    if values.size and (values.min() < 0 or values.max() > 255):
+        raise BadParameter(f"{wrong} These go from {values.min()} to {values.max()}.")
+    return values.astype(np.uint8).ravel()
+
+
+def _files(tensor: Tensor, max_images: int) -> list[OneImage]:
+    if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 1 or tensor.shape[1:] not in ((), (1,)):
+        raise BadParameter(f"Input {INPUT!r} has shape {list(tensor.shape)}; BYTES must be [N] or [N, 1], N > 0.")
+    _check_count(tensor.shape[0], max_images)
+    elements: list[OneImage] = list(tensor.values or ()) if tensor.raw is None else [*split_elements(tensor.raw)]
+    if len(elements) != tensor.shape[0]:
+        raise BadParameter(f"Input {INPUT!r} holds {len(elements)} elements; its shape says {tensor.shape[0]}.")
+    return elements
+
+
+def _check_count(images: int, most: int) -> None:
+    if images > most:
+        raise BadParameter(f"The request holds {images} images; at most {most} go in one. Send them in several.")
