@@ -174,7 +174,8 @@ class Batcher:
                 await self._wake.wait()
             else:
                 await self._company()
-                if batch := self._take():
+                # All may have been cancelled meanwhile.
+                if self._queues and (batch := self._take()):
                     await self._serve(batch)
 
     async def _company(self) -> None:

@@ -8,6 +8,7 @@ are expanded, 16 bits become 8, alpha is dropped, an animation gives its first f
 with an EXIF orientation is turned upright, as every viewer shows it, and its label map has the upright size.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -108,6 +109,7 @@ def _find_end_of_png(data: bytes) -> None:
 # Start-of-frame markers: all of C0..CF but DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+_NOT_FILL = re.compile(rb"[^\xff]")
 
 
 def _jpeg_header(data: bytes) -> Header:
@@ -128,12 +130,11 @@ def _jpeg_header(data: bytes) -> Header:
 
 def _next_marker(data: bytes, position: int) -> int:
     """Index of the next marker's code, over stray bytes and fill bytes (as libjpeg reads it)."""
-    position = data.find(b"\xff", position)
-    while 0 <= position < len(data) and data[position] == 0xFF:
-        position += 1
-    if position < 0 or position >= len(data):
+    found = data.find(b"\xff", position)
+    code = _NOT_FILL.search(data, found) if found >= 0 else None
+    if code is None:
         raise BadImage("The JPEG is cut short: it ends before its frame header. Send the whole file.")
-    return position
+    return code.start()
 
 
 def _jpeg_frame(data: bytes, position: int) -> Header:

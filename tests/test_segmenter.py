@@ -1,0 +1,180 @@
+"""The segmenter: what every door calls, with a real bundle and a real runtime."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.errors import BadImage, BadParameter, Busy, DeadlineExceeded, TooLarge
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Predictor, Size, load_predictor
+from adaptseg_serve.segmenter import Segmenter
+from adaptseg_serve.settings import Settings
+
+FRAME = cv2.resize(np.random.default_rng(3).integers(0, 256, (6, 8, 3), np.uint8), (90, 70))
+
+
+class Slow:
+    runtime = "slow"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.runs = -1  # The warm-up is not counted.
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        self.runs += 1
+        time.sleep(self.seconds if self.runs else 0)
+        return [np.zeros(size, np.uint8) for size in sizes]
+
+
+def with_segmenter(
+    bundle: Path,
+    body: Callable[[Segmenter], Awaitable[None]],
+    predictor: Predictor | None = None,
+    settings: Settings | None = None,
+) -> None:
+    async def main() -> None:
+        segmenter = Segmenter(open_bundle(bundle), settings, predictor=predictor)
+        await segmenter.start()
+        try:
+            await body(segmenter)
+        finally:
+            await segmenter.close(5)
+
+    asyncio.run(main())
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+def test_a_label_map_is_what_the_predictor_says_of_the_resized_image(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    resized = bundle.preprocess.resize_image(FRAME)[None]
+    predictor = load_predictor(bundle)
+
+    async def body(segmenter: Segmenter) -> None:
+        for size, pixels in (("input", (70, 90)), ("model", (48, 64))):
+            answer = await segmenter.segment(FRAME, size=size)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(answer.label_map, predictor.predict(resized, [pixels])[0])
+            assert len(np.unique(answer.label_map)) > 3
+
+    with_segmenter(tiny_bundle, body)
+
+
+def test_a_file_and_its_pixels_give_the_same_label_map(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        encoded = await segmenter.segment_encoded(png(FRAME), keep_image=True)
+        pixels = await segmenter.segment(FRAME)
+        np.testing.assert_array_equal(encoded.label_map, pixels.label_map)
+        assert pixels.image is None
+        assert encoded.image is not None
+        np.testing.assert_array_equal(encoded.image, FRAME)
+
+    with_segmenter(tiny_bundle, body)
+
+
+def test_concurrent_images_of_different_sizes_get_their_own_answers(tiny_bundle: Path) -> None:
+    frames = [np.ascontiguousarray(FRAME[: 40 + i, : 80 - i]) for i in range(12)]
+
+    async def body(segmenter: Segmenter) -> None:
+        alone = [await segmenter.segment(frame) for frame in frames]
+        together = await asyncio.gather(*(segmenter.segment(frame) for frame in frames))
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one.label_map, other.label_map)
+
+    with_segmenter(tiny_bundle, body)
+
+
+def test_shares_sum_to_one(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        answer = await segmenter.segment(FRAME)
+        assert answer.shares().sum() == pytest.approx(1)
+        assert answer.shares()[answer.label_map[0, 0]] > 0
+
+    with_segmenter(tiny_bundle, body)
+
+
+def test_it_is_ready_after_warm_up_and_not_while_draining(tiny_bundle: Path) -> None:
+    async def main() -> None:
+        segmenter = Segmenter(open_bundle(tiny_bundle))
+        assert not segmenter.ready
+        with pytest.raises(Busy, match="still loading"):
+            await segmenter.segment(FRAME)
+        await segmenter.start()
+        assert segmenter.ready
+        assert segmenter.runtime == "onnxruntime-cpu"
+        heard: list[bool] = []
+        segmenter.on_drain.append(lambda: heard.append(segmenter.ready))
+        segmenter.drain()
+        segmenter.drain()
+        assert heard == [False]
+        with pytest.raises(Busy, match="shutting down"):
+            await segmenter.segment(FRAME)
+        await segmenter.close()
+
+    asyncio.run(main())
+
+
+def test_draining_lets_running_work_finish(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        call = asyncio.create_task(segmenter.segment(FRAME))
+        await asyncio.sleep(0.05)
+        await segmenter.finish(5)
+        assert (await call).label_map.shape == (70, 90)
+
+    with_segmenter(tiny_bundle, body, Slow(0.2))
+
+
+def test_arrays_of_another_shape_are_refused(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        for wrong in (FRAME[..., 0], FRAME[..., :2], FRAME.astype(np.float32), FRAME[:0]):
+            with pytest.raises(BadParameter, match="must be"):
+                await segmenter.segment(wrong)  # type: ignore[arg-type]
+        with pytest.raises(BadImage):
+            await segmenter.segment_encoded(png(FRAME)[:-20])
+
+    with_segmenter(tiny_bundle, body)
+
+
+def test_too_many_pixels_are_refused_through_both_ways(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        with pytest.raises(TooLarge, match="90 x 70 = 6300 pixels; at most 6299"):
+            await segmenter.segment(FRAME)
+        with pytest.raises(TooLarge):
+            await segmenter.segment_encoded(png(FRAME))
+
+    with_segmenter(tiny_bundle, body, settings=Settings(max_pixels=6299))
+
+
+def test_abandoned_work_never_runs(tiny_bundle: Path) -> None:
+    """Gate 2: a 0.1 s model and ten clients that give up after 0.25 s; at most one run starts after the deadline."""
+    slow = Slow(0.1)
+
+    async def body(segmenter: Segmenter) -> None:
+        deadline = time.monotonic() + 0.25
+        calls = [segmenter.segment(FRAME, deadline=deadline) for _ in range(10)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        done = slow.runs
+        assert sum(isinstance(a, DeadlineExceeded) for a in answers) >= 7
+        await asyncio.sleep(0.3)
+        assert slow.runs <= done <= 3
+
+    with_segmenter(tiny_bundle, body, slow, Settings(max_batch=1, queue_depth=20))
+
+
+def test_images_being_decoded_count_as_waiting(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        calls = [segmenter.segment_encoded(png(FRAME)) for _ in range(20)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [a for a in answers if isinstance(a, Busy)]
+        assert len(refused) >= 10
+        assert all(isinstance(a, Busy) or not isinstance(a, BaseException) for a in answers)
+
+    with_segmenter(tiny_bundle, body, Slow(0.05), Settings(queue_depth=4))
