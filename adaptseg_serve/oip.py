@@ -24,6 +24,8 @@ ALIAS = "segmenter"
 """A name that every bundle answers to, beside its own: a client that uses it survives a change of bundle."""
 SERVER_NAME = "adaptseg-serve"
 PLATFORM = "adaptseg_bundle"
+MAX_LENGTH = 1 << 31
+MAX_TIMEOUT = 1 << 62
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 INPUT_SHAPE, OUTPUT_SHAPE = (-1, -1, -1, 3), (-1, -1, -1)
 SERVER_VERSION = __version__
@@ -109,7 +111,7 @@ def sooner(deadline: float | None, microseconds: int | None) -> float | None:
         return deadline
     if microseconds < 0:
         raise BadParameter(f"Parameter 'timeout' is {microseconds}; it must be microseconds, 0 for none.")
-    own = time.monotonic() + microseconds / 1e6
+    own = time.monotonic() + min(microseconds, MAX_TIMEOUT) / 1e6
     return own if deadline is None else min(own, deadline)
 
 
@@ -138,8 +140,10 @@ async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None
 
 def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:
     shape = tensor.shape
-    if len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
-        raise BadParameter(f"Input {INPUT!r} has shape {list(shape)}; UINT8 must be [N, H, W, 3], RGB, none of them 0.")
+    if len(shape) != 4 or shape[3] != 3 or min(shape) < 1 or max(shape) > MAX_LENGTH:
+        raise BadParameter(
+            f"Input {INPUT!r} has shape {str(shape)[:80]}; UINT8 must be [N, H, W, 3], RGB, none of them 0."
+        )
     _check_count(shape[0], max_images)
     size = math.prod(shape)
     values = _uint8(tensor) if tensor.raw is None else np.frombuffer(tensor.raw, np.uint8)
@@ -163,7 +167,9 @@ def _uint8(tensor: Tensor) -> NDArray[np.uint8]:
 
 def _files(tensor: Tensor, max_images: int) -> list[OneImage]:
     if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 1 or tensor.shape[1:] not in ((), (1,)):
-        raise BadParameter(f"Input {INPUT!r} has shape {list(tensor.shape)}; BYTES must be [N] or [N, 1], N > 0.")
+        raise BadParameter(
+            f"Input {INPUT!r} has shape {str(tensor.shape)[:80]}; BYTES must be [N] or [N, 1], N at least 1."
+        )
     _check_count(tensor.shape[0], max_images)
     elements: list[OneImage] = list(tensor.values or ()) if tensor.raw is None else [*split_elements(tensor.raw)]
     if len(elements) != tensor.shape[0]:

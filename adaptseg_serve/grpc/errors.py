@@ -17,6 +17,9 @@ from adaptseg_serve.segmenter import Segmenter
 DETAILS_KEY = "grpc-status-details-bin"
 RETRY_INFO_URL = "type.googleapis.com/google.rpc.RetryInfo"
 
+MAX_DETAILS = 1000
+"""Characters of a status message: it travels as a header, and those have a limit; it may quote what a client sent."""
+
 _CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -42,7 +45,7 @@ async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> A
     except RequestError as error:
         segmenter.metrics.request("grpc", "error", error.name)
         code = status_code(error, segmenter.ready)
-        await context.abort(code, str(error), _trailers(error, code))
+        await context.abort(code, str(error)[:MAX_DETAILS], _trailers(error, code))
     except grpc.aio.AbortError:
         raise
     except Exception:

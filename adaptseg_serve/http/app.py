@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from adaptseg_serve.errors import Busy, RequestError
 from adaptseg_serve.http.answers import class_rows
+from adaptseg_serve.http.oip import oip_routes
 from adaptseg_serve.http.problems import on_http_exception, on_request_error
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.segmenter import Segmenter
@@ -31,6 +32,7 @@ def create_app(segmenter: Segmenter | None = None) -> Starlette:
             Route("/v1/models", models),
             Route("/v1/{rest:path}", missing),
             Route("/metrics", metrics),
+            *oip_routes(segmenter_of),
             *page_routes(PAGE),
         ],
         exception_handlers={RequestError: on_request_error, HTTPException: on_http_exception},

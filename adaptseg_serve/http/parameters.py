@@ -50,7 +50,7 @@ def read_wanted(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Wa
         size=size,
         include=_include(parameters.get("include", "")),
         media_type=negotiate(headers.get("accept", ""), render),
-        deadline=_deadline(headers.get("x-request-timeout-ms")),
+        deadline=read_deadline(headers.get("x-request-timeout-ms")),
     )
 
 
@@ -87,7 +87,8 @@ def _include(text: str) -> frozenset[str]:
     return wanted
 
 
-def _deadline(text: str | None) -> float | None:
+def read_deadline(text: str | None) -> float | None:
+    """X-Request-Timeout-Ms as a deadline in time.monotonic() seconds."""
     if text is None:
         return None
     if len(text) > 9 or not text.isdecimal() or not 0 < int(text) <= MAX_TIMEOUT_MS:

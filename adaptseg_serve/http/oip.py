@@ -1,0 +1,156 @@
+"""The Open Inference Protocol over HTTP, under /v2, as NVIDIA's tritonclient speaks it. Errors are {"error": ...}."""
+
+import json
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from adaptseg_serve import oip
+from adaptseg_serve.errors import Busy, NotFound, RequestError
+from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
+from adaptseg_serve.http.parameters import read_deadline
+from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, while_connected
+from adaptseg_serve.segmenter import Segmentation, Segmenter
+
+SegmenterOf = Callable[[Request], Segmenter]
+"""The segmenter that answers a request; raises Busy while there is none."""
+
+Handler = Callable[[Request, Segmenter], Awaitable[Response]]
+
+log = logging.getLogger(__name__)
+
+
+def oip_routes(segmenter_of: SegmenterOf) -> list[Route]:
+    """Routes of the protocol, for an app whose segmenter may come later."""
+    routes = [Route("/v2/health/live", _live), Route("/v2", _endpoint(segmenter_of, _server))]
+    routes.append(Route("/v2/health/ready", _endpoint(segmenter_of, _ready)))
+    for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        routes.append(Route(model, _endpoint(segmenter_of, _metadata)))
+        routes.append(Route(f"{model}/ready", _endpoint(segmenter_of, _model_ready)))
+        routes.append(Route(f"{model}/config", _endpoint(segmenter_of, _config)))
+        routes.append(Route(f"{model}/infer", _counted(segmenter_of), methods=["POST"]))
+    return [*routes, Route("/v2/{rest:path}", _endpoint(segmenter_of, _missing), methods=["GET", "POST"])]
+
+
+def _endpoint(segmenter_of: SegmenterOf, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request, segmenter_of(request))
+        except RequestError as error:
+            return _error(error)
+
+    return endpoint
+
+
+def _counted(segmenter_of: SegmenterOf) -> Callable[[Request], Awaitable[Response]]:
+    """Like `_endpoint`, for inference: its outcomes are counted, and nothing it raises goes further."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            segmenter = segmenter_of(request)
+        except RequestError as error:
+            return _error(error)
+        response, reason = await _answer(request, segmenter)
+        segmenter.metrics.request("http", "error" if reason else "ok", reason)
+        return response
+
+    return endpoint
+
+
+async def _answer(request: Request, segmenter: Segmenter) -> tuple[Response, str]:
+    try:
+        return await _infer(request, segmenter), ""
+    except RequestError as error:
+        return _error(error), error.name
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_CLOSED_REQUEST), "client-closed"
+    except Exception:
+        log.exception("A request failed")
+        return JSONResponse({"error": "The server failed to answer; its log says why."}, 500), "internal"
+
+
+def _error(error: RequestError) -> Response:
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else None
+    # json.dumps writes ASCII: a name with a lone surrogate in it can be quoted back.
+    return Response(json.dumps({"error": str(error)}), error.status, headers, "application/json")
+
+
+async def _live(request: Request) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def _ready(request: Request, segmenter: Segmenter) -> Response:
+    return JSONResponse({"ready": segmenter.ready}, 200 if segmenter.ready else 503)
+
+
+async def _server(request: Request, segmenter: Segmenter) -> Response:
+    return JSONResponse({"name": oip.SERVER_NAME, "version": oip.SERVER_VERSION, "extensions": list(oip.EXTENSIONS)})
+
+
+async def _metadata(request: Request, segmenter: Segmenter) -> Response:
+    _check_model(request, segmenter)
+    return JSONResponse(
+        {
+            "name": segmenter.bundle.name,
+            "versions": [segmenter.bundle.version],
+            "platform": oip.PLATFORM,
+            "inputs": [{"name": oip.INPUT, "datatype": "UINT8", "shape": list(oip.INPUT_SHAPE)}],
+            "outputs": [{"name": oip.OUTPUT, "datatype": "UINT8", "shape": list(oip.OUTPUT_SHAPE)}],
+        }
+    )
+
+
+async def _model_ready(request: Request, segmenter: Segmenter) -> Response:
+    _check_model(request, segmenter)
+    return await _ready(request, segmenter)
+
+
+async def _config(request: Request, segmenter: Segmenter) -> Response:
+    _check_model(request, segmenter)
+    image, label_map = oip.INPUT_SHAPE[1:], oip.OUTPUT_SHAPE[1:]
+    config: dict[str, Any] = {
+        "name": segmenter.bundle.name,
+        "platform": oip.PLATFORM,
+        "max_batch_size": segmenter.settings.max_batch,
+        "input": [{"name": oip.INPUT, "data_type": "TYPE_UINT8", "dims": list(image)}],
+        "output": [{"name": oip.OUTPUT, "data_type": "TYPE_UINT8", "dims": list(label_map)}],
+        "dynamic_batching": {"max_queue_delay_microseconds": round(segmenter.settings.max_delay * 1e6)},
+    }
+    return JSONResponse(config)
+
+
+async def _missing(request: Request, segmenter: Segmenter) -> Response:
+    raise NotFound(f"There is nothing at {request.url.path!r}; see /v2, /v2/health and /v2/models/NAME.")
+
+
+async def _infer(request: Request, segmenter: Segmenter) -> Response:
+    deadline = read_deadline(request.headers.get("x-request-timeout-ms"))
+    _check_model(request, segmenter)
+    body = await request.body()
+    wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter))
+    work = oip.infer(segmenter, images, oip.sooner(deadline, wanted.timeout))
+    answers = await while_connected(request, work)
+    return await segmenter.codec(lambda: _write(request, wanted, answers, segmenter))
+
+
+def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferRequest, list[oip.OneImage]]:
+    settings, headers = segmenter.settings, request.headers
+    plain = decompress(body, headers.get("content-encoding", "").strip().lower(), settings.max_body_bytes)
+    wanted = read_request(plain, headers.get(HEADER_LENGTH))
+    return wanted, oip.read_images(wanted.tensors, settings.max_batch)
+
+
+def _write(request: Request, wanted: InferRequest, answers: list[Segmentation], segmenter: Segmenter) -> Response:
+    body, length = write_answer(wanted, answers, request.path_params["name"], segmenter.bundle.version)
+    if not wanted.binary:
+        return Response(body, media_type="application/json")
+    return Response(body, headers={HEADER_LENGTH: str(length)}, media_type="application/octet-stream")
+
+
+def _check_model(request: Request, segmenter: Segmenter) -> None:
+    oip.check_model(segmenter, request.path_params["name"], request.path_params.get("version", ""))
