@@ -1,4 +1,4 @@
-"""The Starlette app: the routes of docs/api.md under /v1, and the page."""
+"""The Starlette app: our own routes under /v1, the Open Inference Protocol under /v2, metrics, and the page."""
 
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from adaptseg_serve.http.segment import answer
 from adaptseg_serve.segmenter import Segmenter
 
 PAGE = Path(__file__).parents[1] / "page"
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(segmenter: Segmenter | None = None) -> Starlette:
@@ -30,7 +31,8 @@ def create_app(segmenter: Segmenter | None = None) -> Starlette:
             Route("/v1/segment", segment, methods=["POST"]),
             Route("/v1/labels", labels),
             Route("/v1/models", models),
-            Route("/v1/{rest:path}", missing),
+            Route("/v1/{rest:path}", missing, methods=METHODS),
+            *oip_routes(segmenter_of),
             Route("/metrics", metrics),
             *oip_routes(segmenter_of),
             *page_routes(PAGE),
@@ -93,6 +95,8 @@ def model_card(segmenter: Segmenter) -> dict[str, Any]:
 
 
 async def missing(request: Request) -> Response:
+    if request.path_params["rest"] == "segment":
+        raise HTTPException(405, "Send the image with POST.", {"Allow": "POST"})
     raise HTTPException(404, "There is nothing here; see /v1/segment, /v1/labels and /v1/models.")
 
 

@@ -15,23 +15,29 @@ FIELD = "image"
 class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # The body limit bounds it; a detour over the disk would only cost time.
 
+    def close(self) -> None:
+        """Close all files, also that of a part which was cut short and is in no form."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_body(request: Request) -> tuple[bytes, Mapping[str, str]]:
     """The image's bytes and the parameters. Raises BadParameter where a form is not as it should be."""
     query = dict(request.query_params)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         return await request.body(), query
-    form = await _form(request)
-    try:
-        return await _image(form), query | _texts(form)
-    finally:
-        await form.close()
+    async with aclosing(request.stream()) as stream:
+        parser = _InMemory(request.headers, stream, max_files=1, max_fields=16, max_part_size=4096)
+        try:
+            form = await _form(parser)
+            return await _image(form), query | _texts(form)
+        finally:
+            parser.close()
 
 
-async def _form(request: Request) -> FormData:
+async def _form(parser: _InMemory) -> FormData:
     try:
-        async with aclosing(request.stream()) as stream:
-            return await _InMemory(request.headers, stream, max_files=1, max_fields=16, max_part_size=4096).parse()
+        return await parser.parse()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         why = error.message if isinstance(error, MultiPartException) else repr(error)
         raise BadImage(f"The multipart form can't be read: {why}. Send one file, in field {FIELD!r}.") from None

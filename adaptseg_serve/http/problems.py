@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details. Their `type` is stable; programs may compare it."""
 
 import http
-import logging
+import json
 import math
 from typing import Any
 
@@ -13,11 +13,13 @@ from adaptseg_serve.errors import Busy, RequestError
 
 TYPE_PREFIX = "urn:adaptseg:error:"
 
-log = logging.getLogger(__name__)
-
 
 class ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:
+        """In ASCII: a client's text with a lone surrogate in it can be quoted back."""
+        return json.dumps(content).encode("ascii")
 
 
 def problem(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
