@@ -1,0 +1,75 @@
+// The service, as the page needs it. Addresses are relative, so that the page works behind a path prefix.
+
+import { decodePalettePng } from "./png.js";
+
+/** What went wrong, in the service's own words (RFC 9457) where it gave any. */
+export class Problem extends Error {
+  constructor(title, detail, { status = 0, retryAfter = 0 } = {}) {
+    super(detail);
+    this.title = title;
+    this.detail = detail;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Busy or unreachable: the same request may succeed later. */
+  get passing() {
+    return [0, 429, 503, 504].includes(this.status);
+  }
+}
+
+export const getLabels = () => getJson("v1/labels");
+export const getModels = async () => (await getJson("v1/models")).models;
+
+/**
+ * Label map of an encoded image.
+ * -> {map: {width, height, ids}, file: Blob (the PNG as answered), timings: [[stage, ms], ...], total: ms, version}
+ */
+export async function segment(body, signal) {
+  const started = performance.now();
+  const headers = { Accept: "image/png", "Content-Type": body.type || "application/octet-stream" };
+  const response = await ask("v1/segment", { method: "POST", body, headers, signal });
+  const buffer = await response.arrayBuffer();
+  const total = performance.now() - started;
+  return {
+    map: await decodePalettePng(buffer),
+    file: new Blob([buffer], { type: "image/png" }),
+    timings: withNetwork(parseServerTiming(response.headers.get("Server-Timing")), total),
+    total,
+    version: response.headers.get("X-Model-Version") ?? "",
+  };
+}
+
+async function getJson(path) {
+  return (await ask(path, { headers: { Accept: "application/json" } })).json();
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("The service doesn't answer", "Nothing came back from this server. Is it still running?");
+  }
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+async function problemOf(response) {
+  const { status } = response;
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  const said = await response.json().catch(() => ({}));
+  const title = said.title || response.statusText || `Status ${status}`;
+  return new Problem(title, said.detail || `The service answered with status ${status}.`, { status, retryAfter });
+}
+
+/** 'decode;dur=1.2, queue;dur=0.1' -> [["decode", 1.2], ["queue", 0.1]] */
+function parseServerTiming(header) {
+  return [...(header ?? "").matchAll(/([\w-]+)\s*;[^,]*?dur=([\d.]+)/g)].map(([, name, dur]) => [name, Number(dur)]);
+}
+
+function withNetwork(stages, total) {
+  const spent = stages.reduce((sum, [, ms]) => sum + ms, 0);
+  return [...stages, ["network", Math.max(0, total - spent)]];
+}

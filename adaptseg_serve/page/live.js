@@ -1,0 +1,147 @@
+// A camera or a video file, frame by frame: always the newest frame, one request in flight, nothing queued.
+
+import { Problem, segment } from "./api.js";
+import { toJpeg } from "./intake.js";
+
+const LONGEST_SIDE = 960;
+const QUALITY = 0.85;
+const WINDOW_MS = 2000; // over which frames per second are counted
+
+export class Live {
+  #video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, loop: true });
+  #abort = null;
+  #cleanUp = () => {};
+
+  /** onFrame(bitmap, answer, {fps, skipped}) for each answer; onProblem(problem) when it ends by itself. */
+  constructor({ onFrame, onProblem }) {
+    this.onFrame = onFrame;
+    this.onProblem = onProblem;
+  }
+
+  get running() {
+    return this.#abort !== null;
+  }
+
+  async startCamera() {
+    this.stop();
+    const stream = await openCamera();
+    this.#cleanUp = () => stream.getTracks().forEach((track) => track.stop());
+    this.#video.srcObject = stream;
+    await this.#start();
+  }
+
+  async startFile(file) {
+    this.stop();
+    const address = URL.createObjectURL(file);
+    this.#cleanUp = () => URL.revokeObjectURL(address);
+    this.#video.src = address;
+    await this.#start();
+  }
+
+  pause() {
+    this.#video.pause();
+  }
+
+  resume() {
+    return this.#video.play();
+  }
+
+  stop() {
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#video.pause();
+    this.#cleanUp();
+    this.#cleanUp = () => {};
+    this.#video.srcObject = null;
+    this.#video.removeAttribute("src");
+  }
+
+  async #start() {
+    const abort = (this.#abort = new AbortController());
+    try {
+      await this.#video.play();
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.stop();
+      throw new Problem("The video can't be played", `This browser can't decode it (${error.message}). Try MP4 (H.264) or WebM.`);
+    }
+    this.#loop(abort.signal).catch((error) => {
+      if (abort.signal.aborted) return;
+      this.stop();
+      this.onProblem(error);
+    });
+  }
+
+  async #loop(signal) {
+    const answered = [];
+    const frames = new Frames(this.#video, signal);
+    let [taken, skipped] = [0, 0];
+    while (!signal.aborted) {
+      const frame = await frames.after(taken);
+      if (signal.aborted) return;
+      if (taken) skipped += frame - taken - 1;
+      taken = frame;
+      const bitmap = await createImageBitmap(this.#video, fitted(this.#video));
+      const answer = await segmentOrWait(await toJpeg(bitmap, 1, QUALITY), signal);
+      if (signal.aborted) return;
+      if (!answer) {
+        skipped++;
+        continue;
+      }
+      answered.push(performance.now());
+      while (answered[0] < answered.at(-1) - WINDOW_MS) answered.shift();
+      const fps = answered.length > 1 ? (1000 * (answered.length - 1)) / (answered.at(-1) - answered[0]) : 0;
+      this.onFrame(bitmap, answer, { fps, skipped });
+    }
+  }
+}
+
+/** Counts the frames a video presents; none are while it is paused or its tab is hidden. */
+class Frames {
+  #newest = 0;
+  #notify = () => {};
+
+  constructor(video, signal) {
+    const count = (_, { presentedFrames }) => {
+      this.#newest = presentedFrames;
+      this.#notify();
+      if (!signal.aborted) video.requestVideoFrameCallback(count);
+    };
+    video.requestVideoFrameCallback(count);
+    signal.addEventListener("abort", () => this.#notify(), { once: true });
+  }
+
+  /** Number of the newest frame, as soon as there is one after number `last`. */
+  async after(last) {
+    if (this.#newest <= last) await new Promise((resolve) => (this.#notify = resolve));
+    return this.#newest;
+  }
+}
+
+/** The answer, or null after a pause where the service is busy: by then the frame is old. */
+async function segmentOrWait(body, signal) {
+  try {
+    return await segment(body, signal);
+  } catch (error) {
+    if (!(error instanceof Problem) || ![429, 503].includes(error.status)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 1)));
+    return null;
+  }
+}
+
+function fitted({ videoWidth, videoHeight }) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(videoWidth, videoHeight));
+  return { resizeWidth: Math.round(videoWidth * scale), resizeHeight: Math.round(videoHeight * scale) };
+}
+
+async function openCamera() {
+  if (!navigator.mediaDevices) {
+    throw new Problem("No camera here", "Browsers allow the camera only over HTTPS or on localhost.", { status: 400 });
+  }
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+  } catch (error) {
+    const why = error.name === "NotAllowedError" ? "Permission was not given; the browser's address bar lets you change that." : error.message;
+    throw new Problem("The camera can't be used", why, { status: 400 });
+  }
+}
