@@ -1,0 +1,89 @@
+"""Trees and bushes, and the upright sheets along gardens: walls, hedges, railings, crash barriers."""
+
+import numpy as np
+
+from adaptseg_training.data.streets.hedge_art import hedge_texture, wall_texture
+from adaptseg_training.data.streets.ids import FENCE, VEGETATION, WALL
+from adaptseg_training.data.streets.palette import scaled
+from adaptseg_training.data.streets.plant_art import plant_sprite
+from adaptseg_training.data.streets.scene import Barrier, Plant
+from adaptseg_training.data.streets.stage import Stage
+
+
+def draw_plant(stage: Stage, plant: Plant) -> None:
+    sheet = stage.cutout(plant.at)
+    if sheet is None:
+        return
+    tall, wide = plant.height * sheet.scale, plant.width * sheet.scale
+    gain, haze = stage.light.split(0.5, sheet.depth)
+    gain = (gain[0] * plant.tint[0], gain[1] * plant.tint[1], gain[2] * plant.tint[2])
+    sprite = plant_sprite(plant.kind, plant.variant)
+    stage.canvas.paste(sprite, (sheet.x - wide / 2, sheet.y - tall), (tall, wide), gain, haze, VEGETATION)
+
+
+def draw_barrier(stage: Stage, barrier: Barrier) -> None:
+    a, b = (np.array((p[0], 0.0, p[1])) for p in (barrier.start, barrier.end))
+    along = b - a
+    length = max(float(np.hypot(along[0], along[2])), 1e-6)
+    distance = stage.camera.depth(*(0.5 * (a + b))[[0, 2]])
+    normal = np.array((along[2], 0.0, -along[0])) / length
+    if normal @ a > 0:
+        normal = -normal
+    sun = stage.light.facing(normal[0], normal[2])
+    if barrier.kind in ("wall", "hedge"):
+        _sheet(stage, barrier, a, along, sun, distance)
+        return
+    color = stage.light.shade(barrier.color, 0.2 + 0.6 * sun, distance)
+    match barrier.kind:
+        case "railing":
+            _rails(stage, a, along, barrier.height, (0.12, barrier.height - 0.05), 0.045, color)
+            _uprights(stage, a, along, barrier.height, 0.14 + 0.012 * max(distance, 0), 0.025, color)
+        case "guardrail":
+            _rails(stage, a, along, barrier.height, (barrier.height - 0.31,), 0.15, scaled(color, 0.8))
+            _rails(stage, a, along, barrier.height, (barrier.height - 0.15,), 0.15, color)
+            _uprights(stage, a, along, barrier.height - 0.05, 2.0, 0.12, scaled(color, 0.6))
+        case _:
+            _panel(stage, a, along, barrier.height, color)
+            _uprights(stage, a, along, barrier.height, 0.5 + 0.02 * max(distance, 0), 0.03, scaled(color, 0.75))
+
+
+def _sheet(stage: Stage, barrier: Barrier, foot: np.ndarray[tuple[int], np.dtype[np.float64]],
+           along: np.ndarray[tuple[int], np.dtype[np.float64]], sun: float, distance: float) -> None:
+    """A textured sheet with a lit top edge."""
+    up = np.array((0.0, barrier.height, 0.0))
+    points = stage.camera.polygon([foot, foot + along, foot + along + up, foot + up])
+    if points is None:
+        return
+    hedge = barrier.kind == "hedge"
+    texels = hedge_texture() if hedge else wall_texture()
+    length = float(np.hypot(along[0], along[2]))
+    density = 48.0 if distance < 14 else 16.0
+    if distance >= 14:
+        texels = np.ascontiguousarray(texels[::1])
+    plane = stage.camera.plane(foot + up, along / length / density, (0.0, -1.0 / density, 0.0))
+    gain, haze = stage.light.split(0.25 + 0.5 * sun if hedge else sun, distance)
+    tint = tuple(g * c / 128 for g, c in zip(gain, barrier.color, strict=True))
+    stage.canvas.texture(points, plane, texels, (tint[0], tint[1], tint[2]), haze, VEGETATION if hedge else WALL)
+    if not hedge:
+        cap = stage.light.shade(scaled(barrier.color, 1.15), 0.6, distance)
+        lip = np.array((0.0, 0.09, 0.0))
+        stage.polygon([foot + up - lip, foot + along + up - lip, foot + along + up, foot + up], cap, WALL)
+
+
+def _rails(stage, foot, along, height, levels, thick, color) -> None:  # type: ignore[no-untyped-def]
+    for level in levels:
+        low, high = np.array((0.0, level, 0.0)), np.array((0.0, level + thick, 0.0))
+        stage.polygon([foot + low, foot + along + low, foot + along + high, foot + high], color, FENCE)
+
+
+def _uprights(stage, foot, along, height, spacing, width, color) -> None:  # type: ignore[no-untyped-def]
+    length = max(float(np.hypot(along[0], along[2])), 1e-6)
+    step, up = along / length * width, np.array((0.0, height, 0.0))
+    for k in np.arange(0.0, length, spacing):
+        p = foot + along * (k / length)
+        stage.polygon([p, p + step, p + step + up, p + up], color, FENCE)
+
+
+def _panel(stage, foot, along, height, color) -> None:  # type: ignore[no-untyped-def]
+    up = np.array((0.0, height, 0.0))
+    stage.polygon([foot, foot + along, foot + along + up, foot + up], color, FENCE)
