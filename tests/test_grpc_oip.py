@@ -10,7 +10,7 @@ import cv2
 import grpc
 import numpy as np
 import pytest
-from helpers.doors import Door, PacedPredictor, grpc_door
+from helpers.doors import Door, PacedPredictor, grpc_door, until
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
@@ -201,8 +201,7 @@ def test_a_full_queue_says_when_to_come_back(tiny_bundle: Path) -> None:
     async def work(stub: Any, door: Door) -> None:
         predictor.gate.clear()
         calls = [asyncio.create_task(stub.ModelInfer(frames_request(FRAMES[:1])).code()) for _ in range(6)]
-        while not any(c.done() for c in calls):
-            await asyncio.sleep(0.01)
+        await until(lambda: any(c.done() for c in calls))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.ModelInfer(frames_request(FRAMES[:1]))
         predictor.gate.set()
@@ -235,8 +234,7 @@ def test_abandoned_work_never_runs(tiny_bundle: Path) -> None:
     async def work(stub: Any, door: Door) -> None:
         predictor.gate.clear()
         first = asyncio.create_task(stub.ModelInfer(frames_request(FRAMES[:1])).code())
-        while not predictor.batches:
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(predictor.batches))
         late = [stub.ModelInfer(frames_request(FRAMES[:1]), timeout=0.3) for _ in range(5)]
         gone = stub.ModelInfer(frames_request(FRAMES[:1]))
         codes = await asyncio.gather(*(call.code() for call in late))

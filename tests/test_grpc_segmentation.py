@@ -127,9 +127,7 @@ def test_a_camera_stream_stays_fresh(tiny_bundle: Path) -> None:
 
     in_door(tiny_bundle, work, PacedPredictor(seconds))
     waits = list(latency.values())
-    print(
-        f"{len(waits)} results, latency {min(waits):.3f} to {max(waits):.3f} s, notices within {max(notice.values()):.3f} s"
-    )
+    print(f"{len(waits)} results after {min(waits):.3f} to {max(waits):.3f} s, notices by {max(notice.values()):.3f} s")
     assert latency.keys() | notice.keys() == set(range(sent))
     assert not latency.keys() & notice.keys()
     assert sent - 1 in latency
@@ -260,10 +258,7 @@ def test_draining_is_seen_at_once_and_ends_streams(tiny_bundle: Path) -> None:
         assert time.monotonic() - started < 0.1
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
         assert await stub.Segment(pb.SegmentRequest(image=RAW)).code() == grpc.StatusCode.UNAVAILABLE
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while await stream.read() is not grpc.aio.EOF:
-                pass
-        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert await stream.code() == grpc.StatusCode.UNAVAILABLE
         assert time.monotonic() - started < 1
 
     in_door(tiny_bundle, work, PacedPredictor())

@@ -1,8 +1,9 @@
 """The gRPC door in the test's own event loop, before the real Segmenter and a predictor of a known pace."""
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,3 +68,9 @@ async def grpc_door(bundle: Path, predictor: Predictor | None = None, **settings
         yield Door(segmenter, server, channel, target)
     await server.stop(0)
     await segmenter.close(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has no event to wait for."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)

@@ -1,0 +1,181 @@
+"""The Open Inference Protocol over HTTP, against a real server."""
+
+import base64
+import gzip
+import json
+import struct
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from helpers.serving import Server
+from numpy.typing import NDArray
+
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.predictor import load_predictor
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
+FILE = cv2.imencode(".png", FRAMES[0, ..., ::-1])[1].tobytes()
+LENGTH = "Inference-Header-Content-Length"
+INFER = "/v2/models/tiny/infer"
+JsonObject = dict[str, Any]
+
+
+def call(server: Server, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
+    """(status, headers, body)"""
+    request = urllib.request.Request(server.http_url + path, body, dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def tensor(**fields: Any) -> JsonObject:
+    return {"name": "image", "datatype": "UINT8", "shape": list(FRAMES.shape), **fields}
+
+
+def binary(document: JsonObject, *data: bytes) -> tuple[bytes, dict[str, str]]:
+    header = json.dumps(document).encode()
+    return header + b"".join(data), {LENGTH: str(len(header))}
+
+
+def binary_frames(**document: Any) -> tuple[bytes, dict[str, str]]:
+    inputs = [tensor(parameters={"binary_data_size": FRAMES.nbytes})]
+    return binary({"inputs": inputs, "parameters": {"binary_data_output": True}, **document}, FRAMES.tobytes())
+
+
+def label_maps(answer: Any) -> NDArray[np.uint8]:
+    status, headers, body = answer
+    assert status == 200, body
+    length = int(headers[LENGTH])
+    output = json.loads(body[:length])["outputs"][0]
+    assert output["parameters"]["binary_data_size"] == len(body) - length
+    return np.frombuffer(body[length:], np.uint8).reshape(output["shape"])
+
+
+@pytest.fixture(scope="module")
+def expected(server: Server) -> NDArray[np.uint8]:
+    return np.stack(load_predictor(open_bundle(server.bundle)).predict(FRAMES, [(48, 64)] * 2))
+
+
+def test_metadata_and_health(server: Server) -> None:
+    version = open_bundle(server.bundle).version
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/v2/models/segmenter/ready"):
+        assert call(server, path)[0] == 200
+    assert json.loads(call(server, "/v2")[2])["name"] == "adaptseg-serve"
+    metadata = json.loads(call(server, f"/v2/models/tiny/versions/{version}")[2])
+    assert metadata["versions"] == [version]
+    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
+    assert json.loads(call(server, "/v2/models/tiny/config")[2])["max_batch_size"] == 8
+
+
+def test_binary_in_and_out(server: Server, expected: NDArray[np.uint8]) -> None:
+    np.testing.assert_array_equal(label_maps(call(server, INFER, *binary_frames())), expected)
+
+
+def test_json_in_and_out(server: Server, expected: NDArray[np.uint8]) -> None:
+    document = {"id": "\ud800 7", "inputs": [tensor(data=FRAMES.tolist())]}
+    status, headers, body = call(server, INFER, json.dumps(document).encode())
+    answer = json.loads(body)
+    assert status == 200
+    assert LENGTH not in headers
+    assert (answer["id"], answer["model_name"]) == ("\ud800 7", "tiny")
+    assert np.array_equal(np.reshape(answer["outputs"][0]["data"], answer["outputs"][0]["shape"]), expected)
+
+
+def test_files_in_binary_and_in_base64(server: Server, expected: NDArray[np.uint8]) -> None:
+    element = struct.pack("<I", len(FILE)) + FILE
+    wanted = {"outputs": [{"name": "label_map", "parameters": {"binary_data": True}}]}
+    parameters = {"binary_data_size": len(element)}
+    in_binary = binary({"inputs": [tensor(datatype="BYTES", shape=[1], parameters=parameters)], **wanted}, element)
+    text = base64.b64encode(FILE).decode()
+    in_json = json.dumps({"inputs": [tensor(datatype="BYTES", shape=[1], data=[text])], **wanted}).encode()
+    np.testing.assert_array_equal(label_maps(call(server, INFER, *in_binary)), expected[:1])
+    np.testing.assert_array_equal(label_maps(call(server, INFER, in_json)), expected[:1])
+
+
+@pytest.mark.parametrize(("name", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_compressed_bodies(server: Server, expected: NDArray[np.uint8], name: str, compress: Any) -> None:
+    body, headers = binary_frames()
+    answer = call(server, INFER, compress(body), {**headers, "Content-Encoding": name})
+    np.testing.assert_array_equal(label_maps(answer), expected)
+
+
+def bad_bodies() -> list[Any]:
+    body, headers = binary_frames()
+    one = list(FRAMES[:1].shape)
+    bomb = gzip.compress(bytes(64 << 20))
+    documents: list[tuple[str, Any]] = [
+        ("not an object", [1]),
+        ("no inputs", {}),
+        ("inputs of the wrong type", {"inputs": {}}),
+        ("an input of the wrong type", {"inputs": [1]}),
+        ("no tensor", {"inputs": []}),
+        ("no name", {"inputs": [{}]}),
+        ("another name", {"inputs": [tensor(name="x", data=[])]}),
+        ("no data", {"inputs": [tensor()]}),
+        ("no datatype", {"inputs": [{"name": "image", "shape": one, "data": []}]}),
+        ("datatype", {"inputs": [tensor(datatype="FP32", data=[])]}),
+        ("shape of texts", {"inputs": [tensor(shape=["1"], data=[])]}),
+        ("shape of a huge number", {"inputs": [tensor(shape=[10**4000] * 3 + [3], data=[])]}),
+        ("too few values", {"inputs": [tensor(data=[1, 2, 3])]}),
+        ("ragged values", {"inputs": [tensor(data=[[1, 2], [3]])]}),
+        ("fractions", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[0.5, 1, 2])]}),
+        ("negative values", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[-1, 1, 2])]}),
+        ("huge values", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[10**30, 1, 2])]}),
+        ("texts as pixels", {"inputs": [tensor(shape=[1, 1, 1, 3], data=["a", "b", "c"])]}),
+        ("nulls as pixels", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[None, 1, {}])]}),
+        ("no base64", {"inputs": [tensor(datatype="BYTES", shape=[1], data=["%"])]}),
+        ("base64 outside ASCII", {"inputs": [tensor(datatype="BYTES", shape=[1], data=["\u00e9"])]}),
+        ("numbers as files", {"inputs": [tensor(datatype="BYTES", shape=[1], data=[1])]}),
+        ("an address as a file", {"inputs": [tensor(datatype="BYTES", shape=[1], data=["aHR0cDovL2EuYi9jLnBuZw=="])]}),
+        ("output's name", {"inputs": [], "outputs": [{"name": "logits"}]}),
+        ("output without a name", {"inputs": [], "outputs": [{}]}),
+        ("parameters", {"inputs": [], "parameters": []}),
+        ("timeout", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[1, 2, 3])], "parameters": {"timeout": -5}}),
+        ("timeout's type", {"inputs": [], "parameters": {"timeout": "soon"}}),
+        ("binary_data_size", {"inputs": [tensor(parameters={"binary_data_size": 10})]}),
+        ("binary_data_size's type", {"inputs": [tensor(parameters={"binary_data_size": 1.5})]}),
+    ]
+    cases: list[tuple[str, bytes, dict[str, str]]] = [(name, json.dumps(d).encode(), {}) for name, d in documents]
+    cases += [
+        ("empty", b"", {}),
+        ("not JSON", b"hello", {}),
+        ("deep JSON", b"[" * 100_000, {}),
+        ("not text", b"\xff\xfe\x00", {}),
+        ("no header length", body, {}),
+        ("header length too small", body, {LENGTH: "5"}),
+        ("header length too large", body, {LENGTH: str(len(body) + 1)}),
+        ("header length that is no number", body, {LENGTH: "-1"}),
+        ("binary data cut short", body[:-1], headers),
+        ("binary data too long", body + b"x", headers),
+        ("unknown encoding", body, {**headers, "Content-Encoding": "br"}),
+        ("gzip that isn't", body, {**headers, "Content-Encoding": "gzip"}),
+        ("gzip cut short", gzip.compress(body)[:-20], {**headers, "Content-Encoding": "gzip"}),
+        ("a gzip bomb", bomb, {"Content-Encoding": "gzip"}),
+        ("a timeout header", body, {**headers, "X-Request-Timeout-Ms": "soon"}),
+    ]
+    return [pytest.param(*rest, id=name) for name, *rest in cases]
+
+
+@pytest.mark.parametrize(("body", "headers"), bad_bodies())
+def test_what_a_client_gets_wrong_is_named_and_mended(server: Server, body: bytes, headers: dict[str, str]) -> None:
+    status, _, answer = call(server, INFER, body, headers)
+    assert 400 <= status < 500, answer
+    assert len(json.loads(answer)["error"]) > 20
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/other", "/v2/models/tiny/versions/9", "/v2/models/other/ready", "/v2/nothing"]
+)
+def test_what_is_not_there_is_a_404(server: Server, path: str) -> None:
+    status, _, answer = call(server, path)
+    assert status == 404
+    assert "error" in json.loads(answer)
