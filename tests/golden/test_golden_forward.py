@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from golden import recipe
-from golden.variants import Variant, forward_variant
 from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptseg_training.models import Generator, build_generator
+from golden import recipe
+from golden.variants import Variant, forward_variant
 
 IMAGES = {"a": (101, (1, 3, 65, 129)), "b": (102, (2, 3, 128, 256))}
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
@@ -50,7 +50,7 @@ def _generator(variant: Variant, tensors: dict[str, Tensor], aspp4: bool, double
 def _answers(generator: Generator, name: str) -> dict[str, Tensor]:
     """What a golden file calls its arrays -> our tensors."""
     answers: dict[str, Tensor] = {}
-    for module, watched in generator.backbone.named_children():  # type: ignore[union-attr]
+    for module, watched in generator.get_submodule("backbone").named_children():
         watched.register_forward_hook(lambda _m, _i, output, module=module: answers.update({module: output.clone()}))
     images = recipe.image(*IMAGES[name]).to(next(generator.parameters()).dtype)
     with torch.no_grad():

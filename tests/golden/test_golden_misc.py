@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden import recipe
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +14,9 @@ from adaptseg_training.config import GeneratorConfig, OptimiserConfig
 from adaptseg_training.losses import domain_loss
 from adaptseg_training.metrics import ConfusionMatrix
 from adaptseg_training.models import Discriminator, Normalise, build_generator, upsample
+from adaptseg_training.models.official import from_official
 from adaptseg_training.optim import discriminator_optimiser, generator_optimiser, poly, set_lr
+from golden import recipe
 
 pytestmark = recipe.needs_golden
 
@@ -163,7 +164,7 @@ def test_parameter_list_of_the_reference() -> None:
 
 def _names(official: list[str]) -> dict[str, str]:
     """Our name -> the official one."""
-    renamed = recipe.from_official({key: torch.empty(0) for key in official})
+    renamed = from_official({key: torch.empty(0) for key in official})
     return dict(zip(renamed, official, strict=True))
 
 

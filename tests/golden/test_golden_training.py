@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden import recipe
-from golden.variants import Variant, train_variant
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -18,6 +16,8 @@ from adaptseg_training.adaptation import Adaptation, Batch
 from adaptseg_training.levels import reference_levels
 from adaptseg_training.models.official import from_official
 from adaptseg_training.optim import RepeatingSgd
+from golden import recipe
+from golden.variants import Variant, train_variant
 
 Arrays = dict[str, NDArray[Any]]
 Snapshot = dict[str, Tensor]

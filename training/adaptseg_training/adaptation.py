@@ -72,9 +72,11 @@ class Adaptation:
         self.normalise: nn.Module = Normalise(preprocess_spec(config.generator, config.source.size)).to(device)
         # channels_last: on the CPU a step of lite0 takes half the time, with the same losses to 1e-4 (docs/log.md).
         self.generator = build_generator(config.generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
-        self.discriminators = nn.ModuleDict(
-            {level.name: Discriminator(classes) for level in self.levels if level.adapts}
-        ).to(device).to(memory_format=_LAYOUT)
+        self.discriminators = (
+            nn.ModuleDict({level.name: Discriminator(classes) for level in self.levels if level.adapts})
+            .to(device)
+            .to(memory_format=_LAYOUT)
+        )
         self.generator_optimiser = generator_optimiser(self.generator, config.optimiser)
         self.discriminator_optimisers = {
             name: discriminator_optimiser(d, config.optimiser) for name, d in self.discriminators.items()
@@ -116,40 +118,39 @@ class Adaptation:
         return {name: logits[name].detach().softmax(1) for name in self.discriminators}
 
     def _target(self, images: Tensor, share: float, losses: Losses) -> None:
-        """Eq. 4 to G and the target's half of eq. 2 to D, from one forward pass of D.
+        """Eq. 4 (or 7) to G, and the target's half of eq. 2 (or 8) to D."""
+        logits = self.logits(images)
+        adapting = [level for level in self.levels if level.adapts]
+        probs = [logits[level.name].softmax(1) for level in adapting]
+        pairs = zip(adapting, probs, strict=True)
+        gradients = [self._discriminate_target(level, p, share, losses) for level, p in pairs]
+        torch.autograd.backward(probs, gradients)
+
+    def _discriminate_target(self, level: Level, probs: Tensor, share: float, losses: Losses) -> Tensor:
+        """From one forward pass of D: the adversarial gradient of `probs`, returned, and D's own, accumulated.
 
         Both losses read the same scores of the same D, so D's graph is walked twice: once down to the probs only,
         once to D's parameters only. The gradients are bit for bit those of two forward passes.
         """
-        logits = self.logits(images)
-        gan = self.config.gan
-        probs: list[Tensor] = []
-        gradients: list[Tensor] = []
-        for level in self.levels:
-            if not level.adapts:
-                continue
-            level_probs = logits[level.name].softmax(1)
-            scores = self.discriminators[level.name](level_probs)
-            adversarial = adversarial_loss(gan, scores)
-            discrimination = discriminator_loss(gan, scores, TARGET)
-            weighted = level.adv_weight * share * adversarial
-            probs.append(level_probs)
-            gradients += torch.autograd.grad(weighted, level_probs, retain_graph=True)
-            parameters = list(self.discriminators[level.name].parameters())
-            (discrimination * share).backward(inputs=parameters)  # type: ignore[no-untyped-call]
-            losses[f"adv/{level.name}"] = adversarial.detach()
-            losses[f"disc_target/{level.name}"] = 2 * discrimination.detach()
-            losses[f"disc_accuracy/{level.name}"] = discriminator_accuracy(gan, scores, TARGET) / 2
-        torch.autograd.backward(probs, gradients)
+        discriminator, gan = self.discriminators[level.name], self.config.gan
+        scores = discriminator(probs)
+        adversarial = adversarial_loss(gan, scores)
+        (gradient,) = torch.autograd.grad(level.adv_weight * share * adversarial, probs, retain_graph=True)
+        loss = discriminator_loss(gan, scores, TARGET)
+        (loss * share).backward(inputs=list(discriminator.parameters()))  # type: ignore[no-untyped-call]
+        losses[f"adv/{level.name}"] = adversarial.detach()
+        losses[f"disc_target/{level.name}"] = 2 * loss.detach()
+        losses[f"disc_accuracy/{level.name}"] = discriminator_accuracy(gan, scores, TARGET) / 2
+        return gradient
 
     def _discriminate_source(self, source_probs: dict[str, Tensor], share: float, losses: Losses) -> None:
         """The source's half of eq. 2 to D, on detached probs."""
         gan = self.config.gan
         for name, probs in source_probs.items():
             scores = self.discriminators[name](probs)
-            discrimination = discriminator_loss(gan, scores, SOURCE)
-            (discrimination * share).backward()  # type: ignore[no-untyped-call]
-            losses[f"disc_source/{name}"] = 2 * discrimination.detach()
+            loss = discriminator_loss(gan, scores, SOURCE)
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            losses[f"disc_source/{name}"] = 2 * loss.detach()
             losses[f"disc_accuracy/{name}"] += discriminator_accuracy(gan, scores, SOURCE) / 2
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:

@@ -1,11 +1,8 @@
-"""Weights into a generator: from an installed package, torchvision, a local file or a URL. Nothing is unpickled."""
+"""Weights into a generator: from an installed package, torchvision, a local file or a URL."""
 
 import logging
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +10,7 @@ from torch import Tensor, nn
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import GeneratorConfig
 from adaptseg_training.models.official import from_official, from_torchvision, is_official
+from adaptseg_training.models.tensor_files import download, read_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -80,34 +78,6 @@ def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return from_official(tensors) if is_official(tensors) else from_torchvision(tensors)
 
 
-def read_tensors(place: str) -> dict[str, Tensor]:
-    """Tensors by name of a .safetensors file, or of a .pth file read with weights_only; `place` is a path or a URL.
-
-    Raises ConfigError, naming the file, if it is missing, damaged, or holds more than tensors.
-    """
-    path = _download(place) if place.startswith(("http://", "https://")) else Path(place)
-    if not path.is_file():
-        raise ConfigError(f"no weights file {place}. Say imagenet, none, or the path of a .safetensors or .pth file.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ConfigError(f"{path} holds more than tensors, or is damaged: {error}") from error
-    content = content.get("state_dict", content)
-    return {key.removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    import safetensors
-    import safetensors.torch
-
-    try:
-        return safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ConfigError(f"{path} is not a whole safetensors file: {error}") from error
-
-
 def _imagenet(config: GeneratorConfig) -> tuple[str, dict[str, Tensor]]:
     import torchvision.models  # type: ignore[import-untyped]
 
@@ -120,7 +90,7 @@ def _imagenet(config: GeneratorConfig) -> tuple[str, dict[str, Tensor]]:
             url = torchvision.models.ResNet101_Weights.IMAGENET1K_V1.url
         case "vgg16":
             url = torchvision.models.VGG16_Weights.IMAGENET1K_V1.url
-    return url, from_torchvision(read_tensors(url))
+    return url, from_torchvision(read_tensors(str(download(url, check_hash=True))))
 
 
 def _lite0_package() -> tuple[str, dict[str, Tensor]]:
@@ -148,21 +118,6 @@ def _lite0_name(name: str) -> str | None:
         case "bn1":
             return f"backbone.stem.1.{tail}"
     return None
-
-
-def _download(url: str) -> Path:
-    """Into PyTorch's cache (TORCH_HOME), once."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[-1]
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except (URLError, OSError) as error:
-            raise ConfigError(
-                f"can't download {url}: {error}. Download it elsewhere and give its path: --generator.weights PATH."
-            ) from error
-    return path
 
 
 def _wanted(generator: nn.Module) -> dict[str, Tensor]:
