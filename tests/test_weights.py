@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,10 @@ def test_old_file_with_prefix_and_without_counters() -> None:
     assert len(report.initial) == 8
 
 
-def test_other_class_count_skips_the_heads_only(tmp_path: Path) -> None:
-    torch.save(_official(aux=True), tmp_path / "released.pth")
+@pytest.mark.parametrize("new_format", [True, False])
+def test_other_class_count_skips_the_heads_only(tmp_path: Path, new_format: bool) -> None:
+    """In both formats: the authors' files are older than PyTorch's zip files."""
+    torch.save(_official(aux=True), tmp_path / "released.pth", _use_new_zipfile_serialization=new_format)
     generator = _generator(classes=13)
     report = load_tensors(generator, rename(read_tensors(str(tmp_path / "released.pth"))), "released.pth")
     assert all(name.startswith("backbone.") for name in report.loaded)
@@ -114,9 +117,7 @@ def test_imagenet_vgg_features() -> None:
 def test_own_weights_come_back(tmp_path: Path) -> None:
     generator = _generator()
     save_file(generator.state_dict(), tmp_path / "generator.safetensors")
-    config = GeneratorConfig(
-        resnet_layers=(1, 1, 1, 1), aspp_branches=2, weights=str(tmp_path / "generator.safetensors")
-    )
+    config = replace(TINY, weights=str(tmp_path / "generator.safetensors"), normalisation="torchvision")
     again = build_generator(config, 19, aux=True)
     assert all(torch.equal(t, again.state_dict()[name]) for name, t in generator.state_dict().items())
 
@@ -127,6 +128,16 @@ def test_light_imagenet_weights_are_all_used(caplog: pytest.LogCaptureFixture) -
     assert "288 tensors loaded" in caplog.text
     assert "skipped" not in caplog.text
     assert float(generator.state_dict()["backbone.stem.1.running_var"].mean()) != 1
+
+
+def test_a_file_that_may_want_either_normalisation_is_not_guessed_about(tmp_path: Path) -> None:
+    own, released = str(tmp_path / "own.safetensors"), str(tmp_path / "released.pth")
+    save_file(_generator().state_dict(), own)
+    torch.save(_official(aux=True), released)
+    with pytest.raises(ConfigError, match=r"--generator\.normalisation caffe"):
+        build_generator(replace(TINY, weights=own), 19, aux=True)
+    build_generator(replace(TINY, weights=own, normalisation="torchvision"), 19, aux=True)
+    build_generator(replace(TINY, weights=released), 19, aux=True)
 
 
 class _Bomb:
@@ -163,7 +174,7 @@ def test_missing_file_and_foreign_network(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no weights file nowhere\.pth"):
         build_generator(GeneratorConfig(weights="nowhere.pth"), 19, aux=False)
     torch.save({"encoder.weight": torch.zeros(3)}, tmp_path / "foreign.pth")
-    config = GeneratorConfig(resnet_layers=(1, 1, 1, 1), weights=str(tmp_path / "foreign.pth"))
+    config = replace(TINY, weights=str(tmp_path / "foreign.pth"), normalisation="caffe")
     with pytest.raises(ConfigError, match=r"no tensor of .*foreign\.pth fits resnet101"):
         build_generator(config, 19, aux=False)
 

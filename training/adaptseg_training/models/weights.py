@@ -44,7 +44,7 @@ def load_initial_weights(generator: nn.Module, config: GeneratorConfig) -> Weigh
     if config.weights == "imagenet":
         source, tensors = _imagenet(config)
     else:
-        source, tensors = config.weights, rename(read_tensors(config.weights))
+        source, tensors = config.weights, _from_file(config)
     report = load_tensors(generator, tensors, source)
     if not report.loaded:
         raise ConfigError(
@@ -69,6 +69,21 @@ def load_tensors(generator: nn.Module, tensors: Mapping[str, Tensor], source: st
         skipped=tuple((name, why) for name, why in skipped.items() if why is not None),
         initial=tuple(name for name in wanted if name not in set(fitting) and not name.endswith(_COUNTER)),
     )
+
+
+def _from_file(config: GeneratorConfig) -> dict[str, Tensor]:
+    """A file's tensors by our names, refused if `normalisation: auto` would be a guess.
+
+    Auto takes resnet101 files for the reference's, and vgg16 files for torchvision's; see preprocess_spec.
+    """
+    tensors = read_tensors(config.weights)
+    expected = config.backbone == "lite0" or is_official(tensors) == (config.backbone == "resnet101")
+    if config.normalisation == "auto" and not expected:
+        raise ConfigError(
+            f"{config.weights} doesn't say how its images were normalised. "
+            "Say --generator.normalisation caffe (AdaptSegNet, DeepLab) or torchvision."
+        )
+    return rename(tensors)
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
