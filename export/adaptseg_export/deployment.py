@@ -36,3 +36,16 @@ class Deployment(nn.Module):
         logits = self.network((pixels - self.mean) / self.std)
         scores = functional.interpolate(logits, size=image.shape[1:3], mode="bilinear", align_corners=True)
         return scores.argmax(1).to(torch.uint8), logits
+
+
+class MainLevel(nn.Module):
+    """A generator without its aux head: images -> main logits, the only level used at test time."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) float32, normalised -> (N, C, h, w) float32 logits."""
+        logits: Tensor = self.generator(images).main
+        return logits

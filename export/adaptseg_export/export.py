@@ -1,0 +1,82 @@
+"""Checkpoint -> bundle: trace, compare, and only then write."""
+
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import torch
+
+import adaptseg_serve
+from adaptseg_export.deployment import Deployment, MainLevel
+from adaptseg_export.graph import write_graph
+from adaptseg_export.options import ExportOptions
+from adaptseg_export.parity import Parity, compare, require
+from adaptseg_export.probes import probes
+from adaptseg_export.writer import Record, write_bundle
+from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_training.checkpoint import Checkpoint, load_checkpoint, load_generator, model_size
+from adaptseg_training.models.generator import preprocess_spec
+from adaptseg_training.parsing import to_settings
+
+Say = Callable[[str], None]
+
+
+def export(options: ExportOptions, say: Say = print) -> Parity:
+    """Write `options.bundle`; `say` is told each stage. Raises AdaptSegError, with nothing written, if it can't."""
+    checkpoint = load_checkpoint(options.checkpoint)
+    spec = preprocess_spec(checkpoint.config.generator, options.size or model_size(checkpoint.config))
+    deployment = Deployment(MainLevel(load_generator(checkpoint)), spec).eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "model.onnx"
+        say("tracing the generator ...")
+        write_graph(deployment, model)
+        say(f"comparing onnxruntime with PyTorch ({model.stat().st_size / 1e6:.1f} MB graph) ...")
+        parity = compare(deployment, model, probes(spec, options.images))
+        require(parity)
+        write_bundle(options.bundle, model, record(checkpoint, options, spec, parity), overwrite=options.overwrite)
+    return parity
+
+
+def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec, parity: Parity) -> Record:
+    """What the bundle says about itself."""
+    config, settings = checkpoint.config, to_settings(checkpoint.config)
+    return Record(
+        name=options.name or options.bundle.name,
+        preprocess=spec,
+        labels=LABEL_SETS[config.label_set],
+        generator=settings["generator"],
+        producer=producer(),
+        training={
+            "preset": checkpoint.preset,
+            "command": checkpoint.command,
+            "step": checkpoint.step,
+            "note": options.note,
+            "config": settings,
+        },
+        metrics=checkpoint.metrics,
+        parity=parity.record(),
+    )
+
+
+def producer() -> dict[str, str]:
+    """Versions and the git revision that made the bundle."""
+    return {
+        "adaptseg_serve": adaptseg_serve.__version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "python": platform.python_version(),
+        "git_revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str:
+    """Revision of the checkout this code runs from; "unknown" when installed from a wheel."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,63 @@
+"""DomainConfig -> the data set it describes."""
+
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.folders import camvid, synthetic_streets
+from adaptseg_training.data.frames import Frames
+from adaptseg_training.data.rendered import DEFAULT_COUNT, RenderedStreets
+from adaptseg_training.data.sample import ImageSet, Sample
+
+
+class Part(Dataset[Sample]):
+    """Images `first`, `first + every`, ... of a data set, at most `count` of them (0: all)."""
+
+    def __init__(self, images: ImageSet, first: int, every: int, count: int) -> None:
+        self.label_set = images.label_set
+        self._images = images
+        self._indices = range(len(images))[first::every][: count or None]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._images[self._indices[index]]
+
+
+def open_domain(domain: DomainConfig, name: str) -> ImageSet:
+    """The images of `domain`; errors call it `name` (source, target, evaluate), as the flags do."""
+    every = 1 if domain.dataset == "frames" else domain.every
+    part = Part(_open_whole(domain, name), domain.first, every, domain.count)
+    if not len(part):
+        raise ConfigError(f"--{name}.first {domain.first} leaves no image of the {domain.dataset} data set.")
+    return part
+
+
+def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
+    match domain.dataset:
+        case "streets":
+            looks = tuple(look.strip() for look in (domain.split or "day").split(","))
+            count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
+            return RenderedStreets(looks, domain.size, count)
+        case "synthetic_streets":
+            return synthetic_streets(_single_root(domain, name))
+        case "camvid":
+            return camvid(_single_root(domain, name), domain.split)
+        case "frames":
+            return Frames(_roots(domain, name), domain.every)
+
+
+def _roots(domain: DomainConfig, name: str) -> tuple[Path, ...]:
+    if not domain.root:
+        raise ConfigError(f"--{name}.root is not set: where is the {domain.dataset} data set?")
+    return domain.root
+
+
+def _single_root(domain: DomainConfig, name: str) -> Path:
+    roots = _roots(domain, name)
+    if len(roots) > 1:
+        raise ConfigError(f"--{name}.root: the {domain.dataset} data set has one folder, {len(roots)} were given.")
+    return roots[0]

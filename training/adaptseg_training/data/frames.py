@@ -1,0 +1,100 @@
+"""Your own road, unlabelled: folders of images, single images, and videos."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample, read_image
+from adaptseg_training.errors import DataError
+
+MEMORY_LIMIT = 4 << 30
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
+
+
+@dataclass(frozen=True)
+class _VideoFrame:
+    """A frame kept as JPEG: seeking in a video for every sample costs a hundred times more than decoding this."""
+
+    name: str
+    jpeg: NDArray[np.uint8]
+
+
+class Frames(Dataset[Sample]):
+    """Every `every`-th image of `roots`, then every `every`-th frame of each video; videos are read at the start."""
+
+    label_set: str | None = None
+
+    def __init__(self, roots: Sequence[Path], every: int = 1) -> None:
+        files = _expand(roots)
+        self._frames: list[Path | _VideoFrame] = list([p for p in files if not _is_video(p)][::every])
+        for video in filter(_is_video, files):
+            self._frames += _video_frames(video, every)
+            _check_memory(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        frame = self._frames[index]
+        if isinstance(frame, Path):
+            return Sample(str(frame), read_image(frame))
+        decoded = np.asarray(cv2.imdecode(frame.jpeg, cv2.IMREAD_COLOR), np.uint8)
+        return Sample(frame.name, np.ascontiguousarray(decoded[..., ::-1]))
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _expand(roots: Sequence[Path]) -> list[Path]:
+    """Files of every root: itself, or what lies in the folder (not deeper). ConfigError where there is none."""
+    files: list[Path] = []
+    for root in roots:
+        if not root.exists():
+            raise ConfigError(f"there is no file or folder {root}.")
+        inside = sorted(root.iterdir()) if root.is_dir() else [root]
+        usable = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        if not usable:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+            raise ConfigError(f"{root} holds no image and no video ({kinds}).")
+        files += usable
+    return files
+
+
+def _video_frames(path: Path, every: int) -> list[Path | _VideoFrame]:
+    frames = [
+        _VideoFrame(f"{path} frame {number}", np.asarray(cv2.imencode(".jpg", frame, _JPEG)[1], np.uint8))
+        for number, frame in _decode(path, every)
+    ]
+    if not frames:
+        raise DataError(f"{path} is not a readable video. Convert it: ffmpeg -i {path.name} out.mp4")
+    return list(frames)
+
+
+def _decode(path: Path, every: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(frame number, (H, W, 3) uint8 BGR) of every `every`-th frame."""
+    video = cv2.VideoCapture(str(path))
+    try:
+        number = 0
+        while video.grab():
+            if number % every == 0:
+                readable, frame = video.retrieve()
+                if readable:
+                    yield number, np.asarray(frame, np.uint8)
+            number += 1
+    finally:
+        video.release()
+
+
+def _check_memory(frames: Sequence[Path | _VideoFrame]) -> None:
+    held = sum(f.jpeg.nbytes for f in frames if isinstance(f, _VideoFrame))
+    if held > MEMORY_LIMIT:
+        raise ConfigError(
+            f"{len(frames)} video frames take more than {MEMORY_LIMIT >> 30} GiB; take fewer with --target.every."
+        )

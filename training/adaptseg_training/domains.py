@@ -1,0 +1,69 @@
+"""The data of a run: opened once, then batches by step, pictures for previews, labelled images for scores."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from adaptseg_training.adaptation import Batch
+from adaptseg_training.config import DomainConfig, TrainConfig
+from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.loading import SampleStream, batches
+from adaptseg_training.data.prepare import Pair, Preparer, label_table
+from adaptseg_training.data.sample import ImageSet
+from adaptseg_training.models.generator import preprocess_spec
+
+_TARGET_SEED = 1_000_003
+"""Keeps the target's shuffling and augmentation apart from the source's."""
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The opened data sets of a config."""
+
+    source: ImageSet
+    target: ImageSet | None
+    evaluate: ImageSet | None
+
+    def describe(self) -> str:
+        """One line for the screen: which data, how many images."""
+        named = (("source", self.source), ("target", self.target), ("evaluate", self.evaluate))
+        return ", ".join(f"{name}: {len(images)} images" for name, images in named if images is not None)
+
+
+def open_domains(config: TrainConfig) -> Domains:
+    """Open every data set that `config` names; ConfigError says which flag is wrong."""
+    return Domains(
+        source=open_domain(config.source, "source"),
+        target=None if config.target is None else open_domain(config.target, "target"),
+        evaluate=None if config.evaluate is None else open_domain(config.evaluate, "evaluate"),
+    )
+
+
+def step_batches(config: TrainConfig, domains: Domains, start: int, device: torch.device) -> Iterator[list[Batch]]:
+    """The batches of step `start`, of the next one, and so on: `optimiser.accumulate` of them a step."""
+    accumulate, pin = config.optimiser.accumulate, device.type == "cuda"
+    first = start * accumulate
+    sources = _pairs(config, config.source, domains.source, "source", first, pin)
+    targets = None
+    if config.target is not None and domains.target is not None:
+        targets = _pairs(config, config.target, domains.target, "target", first, pin)
+    while True:
+        yield [_batch(next(sources), None if targets is None else next(targets), device) for _ in range(accumulate)]
+
+
+def _pairs(
+    config: TrainConfig, domain: DomainConfig, images: ImageSet, name: str, first: int, pin: bool
+) -> Iterator[Pair]:
+    labelled = name == "source"
+    preparer = Preparer(
+        spec=preprocess_spec(config.generator, domain.size),
+        augmented=domain.augment,
+        train_ids=label_table(images, config.label_set, name) if labelled else None,
+    )
+    stream = SampleStream(images, preparer, config.run.seed + (0 if labelled else _TARGET_SEED))
+    return batches(stream, first, config.run.batch_size, config.run.workers, pin)
+
+
+def _batch(source: Pair, target: Pair | None, device: torch.device) -> Batch:
+    return Batch(*source, None if target is None else target[0]).to(device)

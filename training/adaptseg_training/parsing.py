@@ -1,0 +1,101 @@
+"""argv -> TrainConfig and back: the one parser of flags, presets and saved configs. Imports no torch."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_training.config import DomainConfig, TrainConfig
+from adaptseg_training.presets import to_flags
+
+PROG = "adaptseg-train"
+
+
+def parse(argv: Sequence[str], description: str = "") -> TrainConfig:
+    """The config that `argv` describes. Wrong flags are explained and end the process with exit code 2."""
+    config = tyro.cli(
+        TrainConfig,
+        prog=PROG,
+        description=description,
+        args=list(argv),
+        default=_default(argv),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    check(config)
+    return config
+
+
+def _default(argv: Sequence[str]) -> TrainConfig:
+    """`target` and `evaluate` exist as soon as one of their flags is given; --help shows both."""
+    flags = [a.lstrip("-") for a in argv]
+    everything = not {"-h", "--help"}.isdisjoint(argv)
+
+    def domain(name: str) -> DomainConfig | None:
+        return DomainConfig() if everything or any(f.startswith(f"{name}.") for f in flags) else None
+
+    return replace(TrainConfig(), target=domain("target"), evaluate=domain("evaluate"))
+
+
+def from_settings(settings: dict[str, Any], origin: Path) -> TrainConfig:
+    """The config saved as `settings` (see `to_settings`) in file `origin`."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return parse(to_flags(settings))
+    except SystemExit as error:
+        raise ConfigError(f"{origin}: its config does not fit this release:\n{said.getvalue()}") from error
+
+
+def to_settings(config: TrainConfig) -> dict[str, Any]:
+    """`config` as plain YAML and JSON values: a preset that says everything."""
+    plain: dict[str, Any] = _plain(asdict(config))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def check(config: TrainConfig) -> None:
+    """Raise ConfigError, naming the flag, for values that no run can have."""
+    at_least_one = {
+        "run.stop-step": config.run.stop_step,
+        "run.batch-size": config.run.batch_size,
+        "run.log-every": config.run.log_every,
+        "run.checkpoint-every": config.run.checkpoint_every,
+        "run.keep": config.run.keep,
+        "optimiser.accumulate": config.optimiser.accumulate,
+        "optimiser.schedule-steps": config.optimiser.schedule_steps,
+    }
+    for flag, value in at_least_one.items():
+        _require(value >= 1, f"--{flag} is {value}; it must be 1 or more.")
+    _require(
+        config.run.stop_step <= config.optimiser.schedule_steps,
+        f"--run.stop-step {config.run.stop_step} lies behind the end of the learning-rate schedule; "
+        f"raise --optimiser.schedule-steps ({config.optimiser.schedule_steps}).",
+    )
+    _require(config.label_set in LABEL_SETS, f"--label-set must be one of {', '.join(LABEL_SETS)}.")
+    for name, domain in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
+        if domain is not None:
+            _check_domain(name, domain)
+
+
+def _check_domain(name: str, domain: DomainConfig) -> None:
+    _require(min(domain.size) >= 32, f"--{name}.size is {domain.size}; height and width must be 32 or more.")
+    _require(domain.every >= 1, f"--{name}.every is {domain.every}; it must be 1 or more.")
+    _require(min(domain.first, domain.count) >= 0, f"--{name}.first and --{name}.count must be 0 or more.")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)

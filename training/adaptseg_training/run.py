@@ -1,0 +1,146 @@
+"""A run's folder: config.yaml, checkpoints/, scalars.csv, tensorboard/, previews/, metrics.json."""
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from adaptseg_serve import __version__
+from adaptseg_serve.errors import ConfigError
+from adaptseg_training.checkpoint import (
+    BEST,
+    FOLDER,
+    GENERATOR,
+    PREFIX,
+    RECORD,
+    TRAINING,
+    last_checkpoint,
+    read_record,
+    saved_checkpoints,
+)
+from adaptseg_training.config import TrainConfig
+from adaptseg_training.errors import TrainingError
+from adaptseg_training.files import make_folder_atomically, point_to, remove_folder, write_atomically
+from adaptseg_training.parsing import to_settings
+
+DIVERGED = "diverged_"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run. `command` and `preset` are written into every checkpoint."""
+
+    path: Path
+    config: TrainConfig
+    preset: str
+    command: str
+
+    def save(
+        self,
+        step: int,
+        generator: dict[str, Tensor],
+        training: dict[str, Any],
+        metrics: dict[str, Any],
+        prefix: str = PREFIX,
+    ) -> Path:
+        """Write the checkpoint of `step`, whole or not at all, and drop those no longer kept."""
+        folder = self.path / FOLDER / f"{prefix}{step:08d}"
+
+        def fill(place: Path) -> None:
+            save_file({k: v.detach().contiguous() for k, v in generator.items()}, place / GENERATOR)
+            torch.save(training, place / TRAINING)
+            (place / RECORD).write_text(json.dumps(self._record(step, metrics), indent=2), encoding="utf-8")
+
+        try:
+            make_folder_atomically(folder, fill)
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(
+                f"step {step} can't be saved to {folder}: {error}. "
+                f"The last whole checkpoint is {last_checkpoint(self.path)}; make room, then: {self.resume_command}"
+            ) from error
+        self._mark_best(folder, metrics)
+        self._drop_old()
+        return folder
+
+    @property
+    def resume_command(self) -> str:
+        return f"adaptseg-train --run.resume {self.path}"
+
+    def record_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+        """Append an evaluation to metrics.json, in place of those of this and later steps."""
+        path = self.path / "metrics.json"
+        earlier = json.loads(path.read_bytes())["evaluations"] if path.is_file() else []
+        evaluations = [e for e in earlier if e["step"] < step] + [{"step": step, **metrics}]
+        best = max(evaluations, key=lambda e: e["miou"] or 0.0)
+        content = {"best_step": best["step"], "best_miou": best["miou"], "evaluations": evaluations}
+        write_atomically(path, json.dumps(content, indent=2).encode())
+
+    def _record(self, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "step": step,
+            "preset": self.preset,
+            "command": self.command,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {"adaptseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "metrics": metrics,
+            "config": to_settings(self.config),
+        }
+
+    def _mark_best(self, folder: Path, metrics: dict[str, Any]) -> None:
+        best = self.path / FOLDER / BEST
+        score = metrics.get("miou")
+        if score is None:
+            return
+        if not best.exists() or score > read_record(best)["metrics"]["miou"]:
+            point_to(best, folder)
+
+    def _drop_old(self) -> None:
+        best = (self.path / FOLDER / BEST).resolve()
+        for folder in saved_checkpoints(self.path)[: -self.config.run.keep]:
+            if folder.resolve() != best:
+                remove_folder(folder)
+
+
+def open_run(config: TrainConfig, preset: str, command: str) -> Run:
+    """Make the folder of a new run, or open the one to resume, and write the resolved config into it."""
+    path = config.run.resume or _new_folder(config, preset)
+    if config.run.resume is not None:
+        last = last_checkpoint(path)
+        preset = preset if last is None else str(read_record(last)["preset"])
+    settings = to_settings(replace(config, run=replace(config.run, resume=None)))
+    header = f"# {command}\n"
+    try:
+        for part in (FOLDER, "previews"):
+            (path / part).mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "config.yaml", (header + yaml.safe_dump(settings, sort_keys=False)).encode())
+    except OSError as error:
+        raise ConfigError(f"{path} can't be used for the run: {error}.") from error
+    for leftover in (path / FOLDER).glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return Run(path, config, preset, command)
+
+
+def _new_folder(config: TrainConfig, preset: str) -> Path:
+    """runs/NAME; a run without a name is called as its preset, with a number from the second on."""
+    if config.run.name:
+        path = config.run.dir / config.run.name
+        if saved_checkpoints(path):
+            raise ConfigError(
+                f"{path} holds a run already. Go on with it (adaptseg-train --run.resume {path}) "
+                "or choose another --run.name."
+            )
+        return path
+    stem, number = Path(preset).stem or "run", 1
+    path = config.run.dir / stem
+    while path.exists():
+        number += 1
+        path = config.run.dir / f"{stem}-{number}"
+    return path
