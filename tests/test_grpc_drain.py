@@ -1,0 +1,67 @@
+"""SIGTERM, as a gRPC client of the real server sees it."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from helpers.serving import ROOT, Server, members, serving
+
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+
+FRAME = np.zeros((48, 64, 3), np.uint8)
+REQUEST = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(height=48, width=64, rgb=FRAME.tobytes())))
+
+
+@pytest.fixture
+def slow_server(tiny_bundle: Path, tmp_path: Path) -> Iterator[Server]:
+    service = "helpers.slow_service:SegmentationService"
+    with serving(tiny_bundle, tmp_path, service, cwd=ROOT / "tests", SLOW_SECONDS="1.5") as running:
+        yield running
+
+
+def test_sigterm_is_seen_within_100_ms_and_work_at_hand_completes(slow_server: Server) -> None:
+    with grpc.insecure_channel(slow_server.grpc_target) as channel:
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        at_hand = stub.Segment.future(REQUEST)
+        time.sleep(0.5)
+        started = time.monotonic()
+        slow_server.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        noticed = time.monotonic() - started
+        print(f"NOT_SERVING after {1000 * noticed:.0f} ms")
+        assert stub.Segment.future(REQUEST).code() == grpc.StatusCode.UNAVAILABLE
+        assert at_hand.result(timeout=10).label_map.height == 48
+        watch.cancel()
+    assert noticed < 0.1
+    assert slow_server.process.wait(20) == 0
+    assert not members(slow_server.process.pid)
+
+
+def test_a_stream_is_told_that_the_server_leaves(slow_server: Server) -> None:
+    leave = threading.Event()
+
+    def camera() -> Iterator[pb.StreamSegmentRequest]:
+        for number in range(1000):
+            yield pb.StreamSegmentRequest(frame_id=number, image=REQUEST.image)
+            if leave.wait(0.03):
+                return
+
+    with grpc.insecure_channel(slow_server.grpc_target) as channel:
+        stream = segmentation_pb2_grpc.SegmentationServiceStub(channel).StreamSegment(camera())
+        next(stream)
+        slow_server.process.send_signal(signal.SIGTERM)
+        answers = []
+        with pytest.raises(grpc.RpcError):
+            answers.extend(iter(stream))
+        leave.set()
+        assert stream.code() == grpc.StatusCode.UNAVAILABLE
+    assert slow_server.process.wait(20) == 0
