@@ -1,0 +1,56 @@
+"""What a client gets back, and what it sends."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptseg_serve.errors import AdaptSegError
+from adaptseg_serve.labels import LabelMap
+
+Picture = NDArray[np.uint8] | bytes
+"""(H, W, 3) uint8 RGB, 0..255; or the bytes of a JPEG or PNG file."""
+
+WantedSize = Literal["input", "model"]
+"""Size of the label map: that of the image, or that of the network's input."""
+
+
+class ServiceError(AdaptSegError):
+    """The service could not answer, and not for a reason a RequestError has a name for."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one image; `frame_id` counts the images of a stream from 0."""
+
+    label_map: LabelMap
+    model_version: str
+    timings: dict[str, float]
+    """Seconds spent in each stage of the service: decode, queue, infer."""
+    frame_id: int = 0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A frame of a stream that has no label map, and why."""
+
+    frame_id: int
+    reason: str
+    """SUPERSEDED, EXPIRED, BUSY or INVALID."""
+    detail: str
+
+
+def to_label_map(data: bytes, height: int, width: int) -> LabelMap:
+    """Row by row train ids -> (height, width) uint8, writable."""
+    if len(data) != height * width:
+        raise ServiceError(f"The label map has {len(data)} bytes; {height} x {width} were announced.")
+    return np.frombuffer(data, np.uint8).reshape(height, width).copy()
+
+
+def check_picture(image: Picture) -> None:
+    """Raise ValueError unless `image` is bytes or an (H, W, 3) uint8 array."""
+    if isinstance(image, bytes):
+        return
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"An image must be (height, width, 3) uint8 RGB; this one is {image.shape} {image.dtype}.")

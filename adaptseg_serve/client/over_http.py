@@ -1,0 +1,95 @@
+"""Requests and answers of POST /v1/segment, without the sending: the same for both clients."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+
+from adaptseg_serve import errors
+from adaptseg_serve.client.answers import Answer, Picture, ServiceError, WantedSize, check_picture, to_label_map
+from adaptseg_serve.errors import Busy, RequestError
+
+_ERRORS: Mapping[str, type[RequestError]] = {
+    kind.name: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, RequestError) and kind is not Busy
+}
+
+
+def segment_request(image: Picture, size: WantedSize, timeout: float) -> dict[str, Any]:
+    """Arguments for httpx's `post`. An array travels as a lossless PNG."""
+    file = _file(image)
+    return {
+        "url": "/v1/segment",
+        "params": {"size": size},
+        "content": file,
+        "headers": {
+            "Accept": "application/octet-stream",
+            "Content-Type": "image/png" if file.startswith(b"\x89PNG") else "image/jpeg",
+            "X-Request-Timeout-Ms": str(max(1, round(timeout * 1000))),
+        },
+        "timeout": timeout,
+    }
+
+
+def read_answer(response: httpx.Response) -> Answer:
+    """The Answer; or raises the RequestError that the service met, or ServiceError."""
+    if response.status_code != 200:
+        raise error_of(response)
+    headers = response.headers
+    height, width = int(headers["x-label-map-height"]), int(headers["x-label-map-width"])
+    label_map = to_label_map(response.content, height, width)
+    return Answer(label_map, headers.get("x-model-version", ""), _timings(headers.get("server-timing", "")))
+
+
+def error_of(response: httpx.Response) -> RequestError | ServiceError:
+    """The error that an answer other than 200 stands for."""
+    name, detail = _problem(response)
+    if response.status_code in (429, 503):
+        return Busy(detail, _retry_after(response))
+    if kind := _ERRORS.get(name):
+        return kind(detail)
+    return ServiceError(f"{response.request.url} answered {response.status_code}: {detail}")
+
+
+def lost(url: str, error: httpx.TransportError) -> RequestError | ServiceError:
+    """The error that a broken or missing connection stands for; no connection at all is worth another try."""
+    if isinstance(error, httpx.TimeoutException):
+        return errors.DeadlineExceeded(f"{url} did not answer in time.")
+    if isinstance(error, httpx.ConnectError):
+        return Busy(f"{url} can't be reached ({error}). Is the service running there?", 0.0)
+    return ServiceError(f"The connection to {url} broke: {error!r}")
+
+
+def _file(image: Picture) -> bytes:
+    check_picture(image)
+    if isinstance(image, bytes):
+        return image
+    done, file = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ValueError(f"The image of shape {image.shape} can't be written as PNG.")
+    return file.tobytes()
+
+
+def _problem(response: httpx.Response) -> tuple[str, str]:
+    """The tail of a problem's type, and its detail."""
+    try:
+        document = response.json()
+        return str(document["type"]).rpartition(":")[2], str(document["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "", response.text[:200]
+
+
+def _retry_after(response: httpx.Response) -> float:
+    try:
+        return max(0.0, float(response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return 1.0
+
+
+def _timings(text: str) -> dict[str, float]:
+    """Server-Timing "decode;dur=1.5, queue;dur=0.1" (milliseconds) -> seconds."""
+    parts = (part.strip().partition(";dur=") for part in text.split(","))
+    return {name: float(milliseconds) / 1000 for name, _, milliseconds in parts if milliseconds}

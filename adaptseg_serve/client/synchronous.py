@@ -1,0 +1,127 @@
+"""The client for ordinary code."""
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import grpc
+import httpx
+
+from adaptseg_serve.client import over_grpc, over_http
+from adaptseg_serve.client.address import parse_address
+from adaptseg_serve.client.answers import Answer, Dropped, Picture, WantedSize
+from adaptseg_serve.client.retry import Retry
+from adaptseg_serve.errors import Busy, ConfigError
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+
+
+class Transport(Protocol):
+    """One door of the service."""
+
+    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer: ...
+
+    def stream(
+        self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
+    ) -> Iterator[Answer | Dropped]: ...
+
+    def close(self) -> None: ...
+
+
+class SegmentationClient:
+    """Label maps from a service at `url`: http://host:port, https://..., or grpc://host:port."""
+
+    def __init__(self, url: str, *, timeout: float = 30.0, retry: Retry | None = None) -> None:
+        """timeout: seconds that a call may take, retries included."""
+        scheme, target = parse_address(url)
+        self._transport: Transport = _Grpc(target) if scheme == "grpc" else _Http(url)
+        self._timeout, self._retry = timeout, retry or Retry()
+
+    def segment(self, image: Picture, *, size: WantedSize = "input", timeout: float | None = None) -> Answer:
+        """Label map of `image`: (H, W, 3) uint8 RGB, or a JPEG or PNG file's bytes.
+
+        Raises the RequestErrors of adaptseg_serve.errors; Busy only after the retries.
+        """
+        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        attempt = 1
+        while True:
+            try:
+                return self._transport.segment(image, size, max(0.001, end - time.monotonic()))
+            except Busy as busy:
+                time.sleep(self._retry.pause(attempt, busy, end - time.monotonic()))
+                attempt += 1
+
+    def stream(
+        self,
+        frames: Iterable[Picture],
+        *,
+        latest_only: bool = True,
+        max_age: float | None = None,
+        size: WantedSize = "input",
+    ) -> Iterator[Answer | Dropped]:
+        """One Answer or Dropped for each of `frames`, which are taken from another thread; gRPC only.
+
+        latest_only: a newer frame takes the place of one that waits. Without it every frame has its turn.
+        max_age: seconds after which a frame is dropped rather than answered.
+        """
+        return self._transport.stream(frames, size, latest_only, max_age)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Http:
+    def __init__(self, url: str) -> None:
+        self._url, self._client = url, httpx.Client(base_url=url)
+
+    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
+        request = over_http.segment_request(image, size, timeout)
+        try:
+            response = self._client.post(**request)
+        except httpx.TransportError as error:
+            raise over_http.lost(self._url, error) from error
+        return over_http.read_answer(response)
+
+    def stream(
+        self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
+    ) -> Iterator[Answer | Dropped]:
+        raise ConfigError(f"Frames are streamed over gRPC, not to {self._url}. Use grpc://host:3001.")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Grpc:
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.insecure_channel(target, options=over_grpc.OPTIONS)
+        self._stub = segmentation_pb2_grpc.SegmentationServiceStub(self._channel)
+
+    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
+        try:
+            return over_grpc.read_answer(self._stub.Segment(over_grpc.segment_request(image, size), timeout=timeout))
+        except grpc.RpcError as error:
+            raise over_grpc.error_of(error) from error
+
+    def stream(
+        self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
+    ) -> Iterator[Answer | Dropped]:
+        requests = (over_grpc.frame_request(i, f, size, latest_only, max_age) for i, f in enumerate(frames))
+        call = self._stub.StreamSegment(requests)
+        try:
+            for response in call:
+                yield over_grpc.read_frame(response)
+        except grpc.RpcError as error:
+            raise over_grpc.error_of(error) from error
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        self._channel.close()

@@ -1,0 +1,184 @@
+"""The Python client against a real server, and its retries against a server that is made to be busy."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.doors import PacedPredictor, grpc_door
+from helpers.serving import Server, free_port
+
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.client import Answer, AsyncSegmentationClient, Dropped, Retry, SegmentationClient
+from adaptseg_serve.errors import BadParameter, Busy, ConfigError, DeadlineExceeded, RequestError
+from adaptseg_serve.predictor import load_predictor
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
+
+
+@pytest.fixture(params=["http", "grpc"])
+def url(request: pytest.FixtureRequest, server: Server) -> str:
+    return server.http_url if request.param == "http" else f"grpc://{server.grpc_target}"
+
+
+@pytest.mark.parametrize("image", [IMAGE, PNG], ids=["array", "file"])
+def test_both_clients_give_the_predictors_label_map(url: str, server: Server, image: np.ndarray | bytes) -> None:
+    async def ask() -> Answer:
+        async with AsyncSegmentationClient(url) as client:
+            return await client.segment(image)
+
+    with SegmentationClient(url) as client:
+        answers = [client.segment(image), asyncio.run(ask())]
+    bundle = open_bundle(server.bundle)
+    expected = load_predictor(bundle).predict(IMAGE[None], [(48, 64)])[0]
+    for answer in answers:
+        np.testing.assert_array_equal(answer.label_map, expected)
+        assert answer.model_version == bundle.version
+        assert {"decode", "queue", "infer"} <= answer.timings.keys()
+
+
+def test_size_model_is_the_networks(url: str) -> None:
+    with SegmentationClient(url) as client:
+        assert client.segment(np.zeros((100, 30, 3), np.uint8)).label_map.shape == (100, 30)
+        assert client.segment(np.zeros((100, 30, 3), np.uint8), size="model").label_map.shape == (48, 64)
+
+
+def test_a_bad_image_raises_what_the_service_raised(url: str) -> None:
+    with SegmentationClient(url) as client:
+        with pytest.raises(RequestError, match="JPEG or PNG"):
+            client.segment(b"GIF89a")
+        with pytest.raises(ValueError, match="uint8"):
+            client.segment(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there_is_busy_after_the_retries(scheme: str) -> None:
+    with SegmentationClient(f"{scheme}://127.0.0.1:{free_port()}", retry=Retry(attempts=2, first=0.01)) as client:
+        with pytest.raises(Busy):
+            client.segment(PNG)
+
+
+@pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://"])
+def test_a_wrong_address_is_named(url: str) -> None:
+    with pytest.raises(ConfigError, match="grpc://host:3001"):
+        SegmentationClient(url)
+
+
+def test_streams_need_grpc(server: Server) -> None:
+    with SegmentationClient(server.http_url) as client, pytest.raises(ConfigError, match="grpc://"):
+        client.stream([IMAGE])
+
+
+def test_a_stream_of_a_file_answers_every_frame(server: Server) -> None:
+    async def frames() -> AsyncIterator[np.ndarray]:
+        for _ in range(10):
+            yield IMAGE
+
+    async def ask() -> list[Answer | Dropped]:
+        async with AsyncSegmentationClient(f"grpc://{server.grpc_target}") as client:
+            return [answer async for answer in client.stream(frames(), latest_only=False)]
+
+    with SegmentationClient(f"grpc://{server.grpc_target}") as client:
+        both = [*client.stream([IMAGE] * 10, latest_only=False), *asyncio.run(ask())]
+    assert [a.frame_id for a in both] == [*range(10), *range(10)]
+    for answer in both:
+        assert isinstance(answer, Answer)
+        np.testing.assert_array_equal(answer.label_map, both[0].label_map)  # type: ignore[union-attr]
+
+
+def test_a_camera_stream_names_what_it_skipped(tiny_bundle: Path) -> None:
+    async def frames() -> AsyncIterator[np.ndarray]:
+        for _ in range(20):
+            yield IMAGE
+            await asyncio.sleep(0.02)
+
+    async def ask() -> list[Answer | Dropped]:
+        async with grpc_door(tiny_bundle, PacedPredictor(0.1)) as door:
+            async with AsyncSegmentationClient(f"grpc://{door.target}") as client:
+                return [answer async for answer in client.stream(frames(), max_age=5)]
+
+    answers = asyncio.run(ask())
+    assert sorted(a.frame_id for a in answers) == list(range(20))
+    assert {a.reason for a in answers if isinstance(a, Dropped)} == {"SUPERSEDED"}
+
+
+@contextmanager
+def busy_server(refusals: int, retry_after: str, status: int = 503) -> Iterator[tuple[str, list[float]]]:
+    """Refuses so many requests, then answers a 1 x 2 label map; yields its URL and the times of the requests."""
+    times: list[float] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            times.append(time.monotonic())
+            refuse = len(times) <= refusals
+            self.send_response(status if refuse else 200)
+            headers = {"Retry-After": retry_after} if refuse else {"X-Label-Map-Height": "1", "X-Label-Map-Width": "2"}
+            for name, value in {**headers, "Content-Length": "2"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"\x00\x01")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", times
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured(status: int) -> None:
+    with busy_server(2, "0.3", status) as (url, times), SegmentationClient(url, retry=Retry(first=0.01)) as client:
+        assert client.segment(PNG).label_map.tolist() == [[0, 1]]
+    assert len(times) == 3
+    assert min(np.diff(times)) >= 0.3
+
+
+def test_no_retry_that_would_end_after_the_timeout() -> None:
+    with busy_server(9, "60") as (url, times), SegmentationClient(url, timeout=2) as client:
+        with pytest.raises(Busy) as caught:
+            client.segment(PNG)
+    assert caught.value.retry_after == 60
+    assert len(times) == 1
+
+
+def test_pauses_grow_and_attempts_end() -> None:
+    retry, busy = Retry(attempts=5, first=1.0, longest=3.0), Busy("full", 0.0)
+    pauses = [retry.pause(n, busy, left=100) for n in (1, 2, 3, 4)]
+    assert all(low <= pause <= 2 * low for pause, low in zip(pauses, (0.5, 1.0, 1.5, 1.5), strict=True))
+    with pytest.raises(Busy):
+        retry.pause(5, busy, left=100)
+
+
+def test_grpc_busy_and_deadline_are_told_apart(tiny_bundle: Path) -> None:
+    predictor = PacedPredictor(1.0)
+
+    async def ask() -> list[object]:
+        async with grpc_door(tiny_bundle, predictor, max_batch=1, queue_depth=1) as door:
+            async with AsyncSegmentationClient(f"grpc://{door.target}", retry=Retry(attempts=1)) as client:
+                first = [asyncio.create_task(client.segment(PNG, timeout=0.5)) for _ in range(6)]
+                return await asyncio.gather(*first, return_exceptions=True)
+
+    kinds = {type(found) for found in asyncio.run(ask())}
+    assert kinds == {Busy, DeadlineExceeded}
+
+
+def test_grpc_errors_carry_the_services_words(tiny_bundle: Path) -> None:
+    async def ask() -> None:
+        async with grpc_door(tiny_bundle, PacedPredictor()) as door:
+            async with AsyncSegmentationClient(f"grpc://{door.target}") as client:
+                with pytest.raises(BadParameter, match="GIF"):
+                    await client.segment(b"GIF89a")
+
+    asyncio.run(ask())
