@@ -60,9 +60,9 @@ def test_a_bad_image_raises_what_the_service_raised(url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_nobody_there_is_busy_after_the_retries(scheme: str) -> None:
-    with SegmentationClient(f"{scheme}://127.0.0.1:{free_port()}", retry=Retry(attempts=2, first=0.01)) as client:
-        with pytest.raises(Busy):
-            client.segment(PNG)
+    url, retry = f"{scheme}://127.0.0.1:{free_port()}", Retry(attempts=2, first=0.01)
+    with SegmentationClient(url, retry=retry) as client, pytest.raises(Busy):
+        client.segment(PNG)
 
 
 @pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://"])
@@ -100,9 +100,11 @@ def test_a_camera_stream_names_what_it_skipped(tiny_bundle: Path) -> None:
             await asyncio.sleep(0.02)
 
     async def ask() -> list[Answer | Dropped]:
-        async with grpc_door(tiny_bundle, PacedPredictor(0.1)) as door:
-            async with AsyncSegmentationClient(f"grpc://{door.target}") as client:
-                return [answer async for answer in client.stream(frames(), max_age=5)]
+        async with (
+            grpc_door(tiny_bundle, PacedPredictor(0.1)) as door,
+            AsyncSegmentationClient(f"grpc://{door.target}") as client,
+        ):
+            return [answer async for answer in client.stream(frames(), max_age=5)]
 
     answers = asyncio.run(ask())
     assert sorted(a.frame_id for a in answers) == list(range(20))
@@ -146,9 +148,12 @@ def test_retry_after_is_honoured(status: int) -> None:
 
 
 def test_no_retry_that_would_end_after_the_timeout() -> None:
-    with busy_server(9, "60") as (url, times), SegmentationClient(url, timeout=2) as client:
-        with pytest.raises(Busy) as caught:
-            client.segment(PNG)
+    with (
+        busy_server(9, "60") as (url, times),
+        SegmentationClient(url, timeout=2) as client,
+        pytest.raises(Busy) as caught,
+    ):
+        client.segment(PNG)
     assert caught.value.retry_after == 60
     assert len(times) == 1
 
@@ -165,10 +170,12 @@ def test_grpc_busy_and_deadline_are_told_apart(tiny_bundle: Path) -> None:
     predictor = PacedPredictor(1.0)
 
     async def ask() -> list[object]:
-        async with grpc_door(tiny_bundle, predictor, max_batch=1, queue_depth=1) as door:
-            async with AsyncSegmentationClient(f"grpc://{door.target}", retry=Retry(attempts=1)) as client:
-                first = [asyncio.create_task(client.segment(PNG, timeout=0.5)) for _ in range(6)]
-                return await asyncio.gather(*first, return_exceptions=True)
+        async with (
+            grpc_door(tiny_bundle, predictor, max_batch=1, queue_depth=1) as door,
+            AsyncSegmentationClient(f"grpc://{door.target}", retry=Retry(attempts=1)) as client,
+        ):
+            first = [asyncio.create_task(client.segment(PNG, timeout=0.5)) for _ in range(6)]
+            return await asyncio.gather(*first, return_exceptions=True)
 
     kinds = {type(found) for found in asyncio.run(ask())}
     assert kinds == {Busy, DeadlineExceeded}
@@ -176,9 +183,11 @@ def test_grpc_busy_and_deadline_are_told_apart(tiny_bundle: Path) -> None:
 
 def test_grpc_errors_carry_the_services_words(tiny_bundle: Path) -> None:
     async def ask() -> None:
-        async with grpc_door(tiny_bundle, PacedPredictor()) as door:
-            async with AsyncSegmentationClient(f"grpc://{door.target}") as client:
-                with pytest.raises(BadParameter, match="GIF"):
-                    await client.segment(b"GIF89a")
+        async with (
+            grpc_door(tiny_bundle, PacedPredictor()) as door,
+            AsyncSegmentationClient(f"grpc://{door.target}") as client,
+        ):
+            with pytest.raises(BadParameter, match="GIF"):
+                await client.segment(b"GIF89a")
 
     asyncio.run(ask())
