@@ -1,0 +1,134 @@
+"""The bundle's graph as bytes, and what is checked of it before and after a runtime parses it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from adaptseg_serve.bundle import MODEL, Bundle
+from adaptseg_serve.errors import BundleError
+
+_STANDARD_DOMAINS = {b"", b"ai.onnx"}
+
+# The parts of onnx.proto that can hold a node or a tensor: message -> field number -> the message in that field.
+_PARTS: Mapping[str, Mapping[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
+_NODE_DOMAIN, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 7, 13, 14
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph as a runtime sees it; `shape` holds -1 where a dimension is dynamic."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_graph(bundle: Bundle) -> bytes:
+    """model.onnx, read once: what is returned has the digest of the manifest, and names no file and no custom operator.
+
+    Raises BundleError, saying what is wrong and how to mend it.
+    """
+    data = bundle.model_path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != bundle.manifest["files"][MODEL]["sha256"]:
+        raise BundleError(f"{bundle.model_path} changed after the bundle was opened. Open the bundle again.")
+    try:
+        fault = _fault(memoryview(data))
+    except (IndexError, ValueError) as error:
+        raise BundleError(f"{bundle.model_path} is not an ONNX file ({error}). Export the checkpoint again.") from error
+    if fault:
+        raise BundleError(
+            f"{bundle.model_path} {fault}; a bundle's graph has neither external data nor operators from "
+            "outside ONNX (docs/bundle-format.md). Export the checkpoint again with adaptseg-export."
+        )
+    return data
+
+
+def check_ports(bundle: Bundle, found: Mapping[str, Port]) -> None:
+    """BundleError unless the graph's inputs and outputs are what docs/bundle-format.md promises."""
+    classes = len(bundle.labels)
+    wanted = {
+        "image": Port("uint8", (-1, -1, -1, 3)),
+        "label_map": Port("uint8", (-1, -1, -1)),
+        "logits": Port("float32", (-1, classes, -1, -1)),
+    }
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, expected {port}"
+        for name, port in wanted.items()
+        if not _fits(found.get(name), port)
+    ]
+    if wrong or len(found) != len(wanted):
+        raise BundleError(
+            f"{bundle.model_path}: {'; '.join(wrong) or f'ports {sorted(found)}, expected {sorted(wanted)}'} "
+            f"for {classes} classes (docs/bundle-format.md). Export the checkpoint again with adaptseg-export."
+        )
+
+
+def _fits(found: Port | None, wanted: Port) -> bool:
+    """A dimension that the runtime doesn't know may be anything."""
+    if found is None or found.dtype != wanted.dtype or len(found.shape) != len(wanted.shape):
+        return False
+    return all(a == b or -1 in (a, b) for a, b in zip(found.shape, wanted.shape, strict=True))
+
+
+def _fault(model: memoryview) -> str | None:
+    """The first thing in the ONNX file `model` that reaches outside of it."""
+    parts = [("model", model)]
+    while parts:
+        kind, data = parts.pop()
+        for number, value in _fields(data):
+            if kind == "node" and number == _NODE_DOMAIN and bytes(_message(value)) not in _STANDARD_DOMAINS:
+                return f"uses an operator of the domain {bytes(_message(value))!r}"
+            if kind == "tensor" and (number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value)):
+                return "keeps weights in another file"
+            inner = _PARTS.get(kind, {}).get(number)
+            if inner:
+                parts.append((inner, _message(value)))
+    return None
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("a number where a message belongs")
+    return value
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Field numbers and values of a protobuf message; IndexError or ValueError where it is none."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if wire == 2:
+            length, at = _varint(data, at)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"wire type {wire} at byte {at}")
+        if at + length > len(data):
+            raise ValueError(f"a field of {length} bytes at byte {at} of {len(data)}")
+        yield number, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError(f"a number longer than 64 bits at byte {at}")
