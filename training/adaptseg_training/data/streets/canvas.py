@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, or (H, W) uint8."""
 
 _BITS = 4  # sub-pixel bits of polygon corners
-_FAR_OUT = 60_000.0  # corners further out than this (px) would overflow OpenCV's fixed point
+_LIMIT = 1e6  # corners further out than this (in 1 / 2 ** _BITS px) would overflow OpenCV's fixed point
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,7 @@ class Canvas:
 
     def fill(self, points: Points, color: Color, train_id: int | None = None) -> None:
         """Paint the polygon (N, 2) px; the label map only where `train_id` is given."""
-        low, high = points.min(axis=0), points.max(axis=0)
-        height, width = self.label_map.shape
-        if high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height:
-            return
-        corners = (np.clip(points - 0.5, -_FAR_OUT, _FAR_OUT) * (1 << _BITS)).astype(np.int32)
+        corners = _fixed_point(points)
         cv2.fillPoly(self.image, [corners], color, cv2.LINE_AA, _BITS)
         if train_id is not None:
             cv2.fillPoly(self.label_map, [corners], train_id, cv2.LINE_8, _BITS)
@@ -65,10 +61,9 @@ class Canvas:
         warped = cv2.warpPerspective(
             texels, shift @ homography, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )
-        lit = cv2.add(cv2.multiply(warped, (*gain, 0.0)), (*haze, 0.0))
+        lit = cv2.add(cv2.multiply(warped, scalar(gain)), scalar(haze))
         mask = np.zeros(shape[::-1], np.uint8)
-        corners = np.clip(points - (columns.start, rows.start) - 0.5, -_FAR_OUT, _FAR_OUT) * (1 << _BITS)
-        cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_8, _BITS)
+        cv2.fillPoly(mask, [_fixed_point(points - (columns.start, rows.start))], 255, cv2.LINE_8, _BITS)
         cv2.copyTo(lit, mask, self.image[rows, columns])
         self.label_map[rows, columns][mask > 0] = train_id
 
@@ -82,9 +77,8 @@ class Canvas:
         shift = np.array([[1.0, 0.0, -columns.start], [0.0, 1.0, -rows.start], [0.0, 0.0, 1.0]])
         warped = cv2.warpPerspective(lit, shift @ homography, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         mask = np.zeros(shape[::-1], np.uint8)
-        corners = np.clip(points - (columns.start, rows.start) - 0.5, -_FAR_OUT, _FAR_OUT) * (1 << _BITS)
-        cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_8, _BITS)
-        warm = cv2.multiply(cv2.cvtColor(cv2.bitwise_and(warped, mask), cv2.COLOR_GRAY2RGB), (0.9 * strength, 0.72 * strength, 0.42 * strength, 0.0))
+        cv2.fillPoly(mask, [_fixed_point(points - (columns.start, rows.start))], 255, cv2.LINE_8, _BITS)
+        warm = cv2.multiply(cv2.cvtColor(cv2.bitwise_and(warped, mask), cv2.COLOR_GRAY2RGB), scalar((0.9 * strength, 0.72 * strength, 0.42 * strength)))
         self.image[rows, columns] = cv2.add(self.image[rows, columns], warm)
 
     def paste(
@@ -102,11 +96,24 @@ class Canvas:
         matrix = np.array([[zoom_x, 0.0, x - columns.start], [0.0, zoom_y, y - rows.start]])
         shape = (columns.stop - columns.start, rows.stop - rows.start)
         paint, cover, label_cover = (np.asarray(cv2.warpAffine(a, matrix, shape), np.uint8) for a in (color, cover, label_cover))
-        lit = cv2.multiply(paint, (*gain, 0.0))
-        lit = cv2.add(lit, cv2.multiply(cover, (*(h / 255 for h in haze), 0.0)))
+        lit = cv2.multiply(paint, scalar(gain))
+        lit = cv2.add(lit, cv2.multiply(cover, scalar(haze) / 255))
         under = cv2.multiply(self.image[rows, columns], cv2.bitwise_not(cover), scale=1 / 255)
         self.image[rows, columns] = cv2.add(under, lit)
         self.label_map[rows, columns][label_cover > 127] = train_id
+
+
+def scalar(color: Color) -> NDArray[np.float64]:
+    """(4,) float64: what OpenCV's arithmetic takes for one number per channel."""
+    return np.array((*color, 0.0))
+
+
+def _fixed_point(points: Points) -> NDArray[np.int32]:
+    """(N, 2) px -> (N, 2) int32 in 1 / 2 ** _BITS px, from pixel centres."""
+    scaled = points * (1 << _BITS) - (1 << _BITS) / 2
+    np.maximum(scaled, -_LIMIT, out=scaled)
+    np.minimum(scaled, _LIMIT, out=scaled)
+    return scaled.astype(np.int32)
 
 
 def _level(sprite: Sprite, height: float) -> tuple[Image, Image, Image]:

@@ -24,8 +24,9 @@ def draw_building(stage: Stage, building: Building) -> None:
     back = np.array((-front[2], 0.0, front[0])) * (building.depth / length)
     if building.roof == "pitched":
         _roof(stage, building, a, front, back, art.height)
-    _face(stage, art, building.tint, a + back, -back, plain=True)
-    _face(stage, art, building.tint, a + front, back, plain=True)
+    blind = building.facade % 5 < 3
+    _face(stage, art, building.tint, a + back, -back, plain=blind)
+    _face(stage, art, building.tint, a + front, back, plain=blind)
     _face(stage, art, building.tint, a, front, plain=False)
 
 

@@ -1,5 +1,7 @@
 """The ground: surfaces, their grain, what is painted on them, and the shadows that fall on them."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +38,13 @@ def _finish(stage: Stage, scene: Scene, horizon: int, rng: np.random.Generator) 
     rows = stage.canvas.image[horizon:]
     labels = stage.canvas.label_map[horizon:]
     x, z, depth = stage.camera.ground(horizon)
+    np.clip(x, -300, 300, out=x)
+    np.clip(z, -300, 300, out=z)
     factor = _grain(labels, x, z, depth, scene, rng)
     shadow = _shadow_mask(stage, scene)[horizon:]
     sun, lit = np.asarray(stage.light.gain(0.0)), np.asarray(stage.light.gain(_GROUND_SUN))
     dark = 1.0 - (1.0 - float((sun / lit).mean())) * shadow
+    dark *= 1.0 + float(rng.uniform(-0.05, 0.45)) * np.clip(depth[:, :1] / 50.0, 0.0, 1.0)  # seen flat, roads mirror the sky
     far = np.exp(-depth[:, :1] / stage.light.look.haze_distance).astype(np.float32)
     shaded = rows * (factor * dark * far)[:, :, None] + ((1 - far) * np.asarray(stage.light.haze, np.float32)[None])[:, None]
     np.clip(shaded, 0, 255, out=shaded)
@@ -54,8 +59,8 @@ def _grain(
     strength = np.zeros(256, np.float32)
     strength[[ROAD, SIDEWALK, TERRAIN, IGNORE]] = (0.05, 0.06, 0.17, 0.08)
     amount = cv2.LUT(labels, strength)
-    wide = _sample(fractal_tile(60, falloff=0.75), x * 10 + rng.uniform(0, 256), z * 4)
-    fine = _sample(fractal_tile(61, coarsest=32, falloff=0.9), x * 50 + rng.uniform(0, 256), z * 20)
+    wide = _sample(fractal_tile(60, falloff=0.75), x * 10 + np.float32(rng.uniform(0, 256)), z * 4)
+    fine = _sample(fractal_tile(61, coarsest=32, falloff=0.9), x * 50 + np.float32(rng.uniform(0, 256)), z * 20)
     near = np.clip(12.0 / depth, 0.0, 1.0)
     factor = 1.0 + amount * (wide + fine * near)
     middle = x - 0.5 * scene.road.curve * z * z
@@ -66,13 +71,19 @@ def _grain(
 
 def _slabs(x: NDArray[np.float32], z: NDArray[np.float32], near: NDArray[np.float32]) -> NDArray[np.float32]:
     """Joints of paving slabs, fading where they get finer than pixels."""
-    joints = (np.mod(x, 0.6) < 0.035) | (np.mod(z, 0.9) < 0.06)
-    return np.asarray(joints * (0.2 * near * near), np.float32)
+    return np.asarray(_sample(_joint_tile(), x * (64 / 0.6), z * (64 / 0.9)) * (near * near), np.float32)
+
+
+@cache
+def _joint_tile() -> NDArray[np.float32]:
+    """(64, 64) float32: one slab, dark along two of its edges."""
+    tile = np.zeros((64, 64), np.float32)
+    tile[:4], tile[:, :4] = 0.2, 0.2
+    return tile
 
 
 def _sample(tile: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
-    columns, rows = np.mod(x, 255.0).astype(np.float32), np.mod(y, 255.0).astype(np.float32)
-    return np.asarray(cv2.remap(tile, columns, rows, cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def _shadow_mask(stage: Stage, scene: Scene) -> NDArray[np.float32]:

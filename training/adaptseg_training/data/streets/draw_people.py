@@ -25,7 +25,7 @@ def draw_person(stage: Stage, person: Person) -> None:
     for foot, dark in ((step, 0.75), (-step, 1.0)):
         sheet.bar((0.07 * foot, 0.9 * k), (foot * 0.6, 0.45 * k), 0.17 * k, scaled(legs, dark), PERSON)
         sheet.bar((foot * 0.6, 0.47 * k), (foot, 0.03), 0.14 * k, scaled(legs, dark), PERSON)
-        sheet.bar((foot - 0.08, 0.04), (foot + 0.1, 0.04), 0.08, scaled(legs, 0.5), PERSON)
+        sheet.bar((foot - 0.07, 0.04), (foot + 0.09, 0.04), 0.06, scaled(legs, 0.5), PERSON)
     _upper_body(stage, sheet, (0.0, 0.85 * k), k, coat, step, PERSON)
     if person.bag:
         hand = math.copysign(0.27, step)
@@ -33,7 +33,7 @@ def draw_person(stage: Stage, person: Person) -> None:
 
 
 def _ground_shadow(sheet: Cutout, color: Color) -> None:
-    sheet.polygon([(-0.32, -0.04), (0.32, -0.04), (0.28, 0.04), (-0.28, 0.04)], color, None)
+    sheet.polygon([(-0.22, -0.03), (0.22, -0.03), (0.2, 0.02), (-0.2, 0.02)], color, None)
 
 
 def _upper_body(

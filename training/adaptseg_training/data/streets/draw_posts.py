@@ -29,15 +29,21 @@ def draw_post(stage: Stage, post: Post) -> None:
             _upright(sheet, post.height, 0.075, color)
             _sign(stage, sheet, post)
         case "bin":
-            shade = scaled(color, 0.6)
-            sheet.polygon([(-0.25, 0), (0.25, 0), (0.28, 1.0), (-0.28, 1.0)], color, IGNORE)
-            sheet.polygon([(-0.3, 0.95), (0.3, 0.95), (0.25, 1.12), (-0.25, 1.12)], shade, IGNORE)
+            _box(sheet, post, color)
         case "bollard":
             _upright(sheet, post.height, 0.14, color)
             sheet.bar((-0.07, 0.85), (0.07, 0.85), 0.07, stage.light.shade(_WHITE, 0.4, sheet.depth), POLE)
         case _:
             sheet.polygon([(-0.2, 0), (0.2, 0), (0.2, 1.1), (-0.2, 1.1)], color, TRAFFIC_SIGN)
             sheet.disc((0.0, 0.75), 0.17, stage.light.shade(_BLUE, 0.4, sheet.depth), TRAFFIC_SIGN)
+
+
+def _box(sheet: Cutout, post: Post, color: Color) -> None:
+    """A bin, cabinet, stand or kiosk: things no class is for."""
+    w, h, lid = 0.2 + 0.06 * (post.variant % 7), post.height, 0.88 * post.height
+    sheet.polygon([(-w, 0), (w, 0), (w * 1.05, lid), (-w * 1.05, lid)], color, IGNORE)
+    sheet.polygon([(w * 0.2, 0), (w, 0), (w * 1.05, lid), (w * 0.2, lid)], scaled(color, 0.75), None)
+    sheet.polygon([(-w * 1.15, lid), (w * 1.15, lid), (w, h), (-w, h)], scaled(color, 0.6), IGNORE)
 
 
 def _upright(sheet: Cutout, height: float, width: float, color: Color) -> None:

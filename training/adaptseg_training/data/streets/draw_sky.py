@@ -21,9 +21,10 @@ def draw_sky(stage: Stage, rng: np.random.Generator) -> None:
     cover = _clouds(rows, width, rng)[:, :, None] * look.clouds * float(rng.uniform(0.2, 1.2))
     bright = np.maximum(skyline, 0.85 * skyline.max())
     sky = sky + (bright - sky) * np.clip(cover, -0.6, 0.9)
-    sky = sky * (stage.light.exposure * np.asarray(stage.light.tint, np.float32))
-    if rng.random() < look.white_sky:
-        sky = 252 - (252 - sky) * float(rng.uniform(0.0, 0.2))
+    white = rng.random() < look.white_sky
+    sky = sky * (max(stage.light.exposure, 0.9) * np.asarray(stage.light.tint, np.float32))
+    if white:
+        sky = 255 - (255 - sky) * float(rng.uniform(0.0, 0.1))
     image[:rows] = np.clip(sky, 0, 255)
     stage.canvas.label_map[:rows] = SKY
 

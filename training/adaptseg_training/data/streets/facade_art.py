@@ -72,7 +72,7 @@ def _half(texels: Image) -> Image:
 
 
 def _style(rng: np.random.Generator) -> _Style:
-    floors = int(rng.choice([1, 2, 3, 4, 5], p=[0.08, 0.34, 0.34, 0.16, 0.08]))
+    floors = int(rng.choice([1, 2, 3, 4, 5], p=[0.04, 0.26, 0.36, 0.22, 0.12]))
     glass = floors >= 3 and rng.random() < 0.25
     bay = float(rng.uniform(1.8, 3.8))
     wide = rng.uniform(0.75, 0.97) if glass else rng.uniform(0.3, 0.6)
@@ -106,7 +106,7 @@ def _paint(style: _Style, rng: np.random.Generator) -> tuple[Image, Image]:
 def _wall(style: _Style, h: int, w: int, rng: np.random.Generator) -> Image:
     stains = crop(fractal_tile(2, coarsest=4), rng, h, w)
     fine = crop(fractal_tile(3, coarsest=64, falloff=0.9), rng, h, w)
-    shade = 1.0 + 0.06 * stains + (0.09 if style.brick else 0.03) * fine
+    shade = 1.0 + 0.05 * stains + (0.06 if style.brick else 0.015) * fine
     shade *= np.linspace(1.04, 0.92, h, dtype=np.float32)[:, None]
     if style.brick:
         shade[::2] *= 0.93

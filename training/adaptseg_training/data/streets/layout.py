@@ -4,13 +4,14 @@
 import numpy as np
 
 from adaptseg_training.data.streets.layout_road import mark_lanes, mark_crossing, scatter_repairs
+from adaptseg_training.data.streets.layout_shade import cast_shadows
 from adaptseg_training.data.streets.layout_sides import line_side
 from adaptseg_training.data.streets.layout_traffic import fill_road
 from adaptseg_training.data.streets.palette import scaled
-from adaptseg_training.data.streets.plan import KINDS, Plan, Side
+from adaptseg_training.data.streets.plan import KINDS, Kind, Plan, Side
 from adaptseg_training.data.streets.scene import Patch, Road, Scene, View
 
-KIND_SHARES = {"town": 0.42, "suburb": 0.20, "open": 0.18, "park": 0.08, "highway": 0.12}
+KIND_SHARES = {"town": 0.52, "suburb": 0.19, "open": 0.16, "park": 0.05, "highway": 0.08}
 
 
 def make_scene(seed: int) -> Scene:
@@ -24,8 +25,8 @@ def make_scene(seed: int) -> Scene:
         sun_angle=float(rng.uniform(-np.pi, np.pi)),
         mirrored=bool(rng.random() < 0.6),
         backdrop="hills" if kind == "highway" and rng.random() < 0.6 else ("woods" if rng.random() < 0.5 else "skyline"),
-        asphalt=scaled((100, 101, 106), float(np.exp(rng.normal(0.0, 0.14)))),
-        paving=scaled((112, 108, 104), float(np.exp(rng.normal(0.0, 0.16)))),
+        asphalt=scaled((82, 85, 91), float(np.exp(rng.normal(0.0, 0.14)))),
+        paving=scaled((90, 89, 88), float(np.exp(rng.normal(0.0, 0.16)))),
         grass=scaled((84, 100, 46) if rng.random() < 0.75 else (150, 132, 88), float(np.exp(rng.normal(0.0, 0.12)))),
     )
     for side in (plan.left, plan.right):
@@ -36,6 +37,7 @@ def make_scene(seed: int) -> Scene:
     mark_lanes(scene, plan, rng)
     mark_crossing(scene, plan, rng)
     fill_road(scene, plan, rng)
+    cast_shadows(scene, plan, rng)
     return scene
 
 
@@ -43,19 +45,19 @@ def _view(kind: str, junction: float | None, rng: np.random.Generator) -> View:
     turning = (kind == "open" and rng.random() < 0.5) or (junction is not None and rng.random() < 0.2)
     return View(
         focal=float(rng.uniform(0.95, 1.35)),
-        horizon=float(np.clip(rng.normal(0.49, 0.045), 0.38, 0.6)),
+        horizon=float(np.clip(rng.normal(0.505, 0.04), 0.38, 0.62)),
         height=float(rng.uniform(1.15, 1.75)),
         yaw=float(rng.normal(0.0, 0.22 if turning else 0.035)),
         bonnet=float(rng.uniform(0.02, 0.11)) if rng.random() < 0.2 else 0.0,
     )
 
 
-def _plan(kind: str, rng: np.random.Generator) -> Plan:
+def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
     lane = float(rng.uniform(3.4, 3.8) if kind == "highway" else rng.uniform(2.8, 3.6))
     oncoming = 0 if kind == "highway" else int(rng.choice([0, 1, 2], p=[0.12, 0.76, 0.12]))
     same = int(rng.integers(2, 5)) if kind == "highway" else int(rng.choice([1, 2, 3], p=[0.7, 0.25, 0.05]))
     own = int(rng.integers(same))
-    extra = [float(rng.uniform(1.9, 2.4)) if rng.random() < 0.4 else float(rng.uniform(0.2, 0.8)) for _ in range(2)]
+    extra = [float(rng.uniform(1.9, 2.4)) if rng.random() < 0.33 else float(rng.uniform(0.2, 0.8)) for _ in range(2)]
     if kind == "highway":
         extra = [float(rng.uniform(0.6, 1.5)), float(rng.uniform(2.0, 3.2))]
     drift = float(rng.normal(0.0, 0.25))
@@ -65,7 +67,7 @@ def _plan(kind: str, rng: np.random.Generator) -> Plan:
     curve = float(rng.normal(0.0, 1 / 900 if kind == "highway" else 1 / 260)) if bent else 0.0
     road = Road(curve, left, right)
     junction = float(rng.uniform(9, 55)) if kind != "highway" and rng.random() < 0.45 else None
-    walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.4, 4.2)) for _ in range(2)]
+    walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.6, 5.0)) for _ in range(2)]
     return Plan(
         kind, road, lane, oncoming, same, own, drift,
         Side(-1, abs(left), walk[0], extra[0] > 1.7 and kind != "highway"),

@@ -13,7 +13,7 @@ PlantKind = Literal["broadleaf", "conifer", "bare", "bush"]
 
 def plant(at: Place, rng: np.random.Generator, kind: PlantKind | None = None) -> Plant:
     """A plant of that kind, or a tree of any."""
-    chosen: PlantKind = kind or ("broadleaf", "conifer", "bare")[int(rng.choice(3, p=[0.5, 0.12, 0.38]))]  # type: ignore[assignment]
+    chosen: PlantKind = kind or ("broadleaf", "conifer", "bare")[int(rng.choice(3, p=[0.42, 0.08, 0.5]))]
     height = float(rng.uniform(0.7, 2.4) if chosen == "bush" else rng.lognormal(2.0, 0.35))
     wide = float(rng.uniform(1.0, 1.9) if chosen == "bush" else rng.uniform(0.65, 1.1) * (0.5 if chosen == "conifer" else 1))
     gray = float(np.exp(rng.normal(0.0, 0.2)))
@@ -27,7 +27,7 @@ def grow_park(
 ) -> None:
     """Trees and bushes at `density` per square metre between two offsets."""
     area = max(span[1] - span[0], 0) * max(band[1] - band[0], 0)
-    mono: PlantKind | None = "bare" if rng.random() < 0.3 else None
+    mono: PlantKind | None = "bare" if rng.random() < 0.45 else None
     for _ in range(min(int(rng.poisson(area * density)), 24)):
         s, d = float(rng.uniform(max(span[0], -4), span[1])), float(rng.uniform(*band))
         kind: PlantKind | None = "bush" if rng.random() < 0.3 else mono

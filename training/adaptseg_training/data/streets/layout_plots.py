@@ -103,7 +103,7 @@ def _houses(scene: Scene, plan: Plan, side: Side, span: Span, rng: np.random.Gen
 
 def _boundary(scene: Scene, plan: Plan, side: Side, span: Span, offset: float, rng: np.random.Generator) -> None:
     """A garden wall, hedge, railing or board fence, in pieces short enough to paint in order of distance."""
-    style = rng.choice(["wall", "hedge", "railing", "boards", "none"], p=[0.3, 0.28, 0.2, 0.1, 0.12])
+    style = rng.choice(["wall", "hedge", "railing", "boards", "none"], p=[0.26, 0.24, 0.26, 0.16, 0.08])
     if style == "none":
         return
     if style == "hedge":

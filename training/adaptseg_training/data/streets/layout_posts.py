@@ -4,6 +4,7 @@ import numpy as np
 
 from adaptseg_training.data.streets.layout_green import plant
 from adaptseg_training.data.streets.plan import Plan, Side
+from adaptseg_training.data.streets.palette import SHOP_COLORS, pick, scaled
 from adaptseg_training.data.streets.scene import Barrier, Post, Scene
 
 _STEEL = (96, 98, 100)
@@ -13,20 +14,21 @@ def furnish(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> N
     """Everything that stands on this pavement but people."""
     _lamps(scene, plan, side, rng)
     _signs(scene, plan, side, rng)
-    if plan.junction is not None and rng.random() < 0.55:
+    if plan.junction is not None and rng.random() < 0.7:
         _signals(scene, plan, side, plan.junction, rng)
     elif rng.random() < 0.12:
         _signals(scene, plan, side, float(rng.uniform(12, 40)), rng)
     if rng.random() < 0.25:
         _street_trees(scene, plan, side, rng)
-    if rng.random() < 0.15:
+    if rng.random() < 0.5:
         _railing(scene, plan, side, rng)
-    for _ in range(int(rng.poisson(1.2))):
+    for _ in range(int(rng.poisson(2.4))):
         s = float(rng.uniform(3, 40))
         if rng.random() < 0.5:
             scene.things.append(Post(plan.road.at(s, side.hand * (side.kerb + 0.5)), 1.0, "bollard", 0, (40, 40, 42), int(rng.integers(9))))
         else:
-            scene.things.append(Post(plan.road.at(s, side.hand * (side.edge - 0.5)), 1.1, "bin", 0, (46, 54, 50), int(rng.integers(9))))
+            scene.things.append(Post(plan.road.at(s, side.hand * (side.edge - 0.5)), float(rng.uniform(0.8, 2.2)), "bin", 0,
+                                     scaled(pick(rng, SHOP_COLORS), 0.6), int(rng.integers(99))))
 
 
 def _lamps(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
@@ -44,7 +46,7 @@ def _lamps(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> No
 
 
 def _signs(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.poisson(2.6))):
+    for _ in range(int(rng.poisson(3.8))):
         s = float(rng.uniform(4, 55))
         kind = "plain" if rng.random() < 0.2 else "sign"
         at = plan.road.at(s, side.hand * (side.kerb + float(rng.uniform(0.3, 0.8))))
@@ -73,7 +75,7 @@ def _street_trees(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator
 
 
 def _railing(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
-    start, length = float(rng.uniform(1, 25)), float(rng.uniform(8, 30))
+    start, length = float(rng.uniform(1, 20)), float(rng.uniform(10, 45))
     color = (60, 62, 64) if rng.random() < 0.6 else (170, 172, 172)
     for s in np.arange(start, start + length, 2.5):
         a, b = (plan.road.at(float(t), side.hand * (side.kerb + 0.3)) for t in (s, s + 2.5))

@@ -13,9 +13,9 @@ from adaptseg_training.data.streets.scene import Barrier, Patch, Scene
 PlotKind = Literal["terrace", "block", "houses", "park", "lot"]
 
 _PLOTS: dict[Kind, tuple[tuple[PlotKind, ...], tuple[float, ...]]] = {
-    "town": (("terrace", "block", "houses", "park", "lot"), (0.62, 0.24, 0.04, 0.07, 0.03)),
-    "suburb": (("terrace", "block", "houses", "park", "lot"), (0.15, 0.1, 0.5, 0.22, 0.03)),
-    "open": (("terrace", "block", "houses", "park", "lot"), (0.12, 0.3, 0.1, 0.25, 0.23)),
+    "town": (("terrace", "block", "houses", "park", "lot"), (0.70, 0.20, 0.03, 0.05, 0.02)),
+    "suburb": (("terrace", "block", "houses", "park", "lot"), (0.30, 0.12, 0.40, 0.15, 0.03)),
+    "open": (("terrace", "block", "houses", "park", "lot"), (0.25, 0.3, 0.1, 0.2, 0.15)),
     "park": (("terrace", "block", "houses", "park", "lot"), (0.05, 0.05, 0.1, 0.78, 0.02)),
     "highway": (("park",), (1.0,)),
 }
@@ -38,7 +38,7 @@ def line_side(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) ->
             s = plan.junction + plan.crossing
             continue
         _plot(scene, plan, side, kind, (s, end), rng)
-        s = end + float(rng.choice([0.0, rng.uniform(2, 6 + wide)], p=[0.6, 0.4]))
+        s = end + float(rng.choice([0.0, rng.uniform(2, 6 + wide)], p=[0.75, 0.25]))
     if plan.kind == "highway":
         _verge(scene, plan, side, rng)
         return

@@ -10,7 +10,7 @@ from adaptseg_training.data.streets.scene import Person, Place, Scene, TwoWheele
 
 def fill_road(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
     heavy = 0.12 if plan.kind == "highway" else 0.06
-    busy = float(rng.uniform(0.15, 1.0))
+    busy = float(rng.uniform(0.1, 0.8))
     for lane in range(-plan.own, plan.same - plan.own):
         _lane(scene, plan, lane, 0.0, busy * (0.8 if lane == 0 else 0.9), heavy, rng)
     for lane in range(-plan.own - plan.oncoming, -plan.own):
@@ -30,7 +30,7 @@ def fill_road(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
 
 def _lane(scene: Scene, plan: Plan, lane: int, turn: float, busy: float, heavy: float, rng: np.random.Generator) -> None:
     s = float(rng.uniform(7, 14)) + float(rng.exponential(14 / busy))
-    if lane != 0 and rng.random() < 0.3:
+    if lane != 0 and rng.random() < 0.12:
         s = float(rng.uniform(3, 9))
     while s < 130:
         d = plan.lane_middle(lane) + float(rng.normal(0, 0.2))
@@ -39,14 +39,14 @@ def _lane(scene: Scene, plan: Plan, lane: int, turn: float, busy: float, heavy: 
 
 
 def _kerb_parking(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
-    s, d = float(rng.uniform(2, 9)), side.hand * (side.kerb - 1.05)
+    s, d = float(rng.uniform(3, 16)), side.hand * (side.kerb - 1.05)
     turn = np.pi if side.hand < 0 and plan.oncoming else 0.0
-    full = float(rng.uniform(0.3, 0.95))
+    full = float(rng.uniform(0.2, 0.9))
     while s < plan.far * 0.6:
         clear = plan.junction is None or not plan.junction - 6 < s < plan.junction + plan.crossing + 6
         if clear and rng.random() < full:
             scene.things.append(vehicle(plan.road.at(s, d), plan.road.heading(s) + turn, rng, parked=True))
-        s += float(rng.uniform(5.0, 6.2))
+        s += float(rng.uniform(5.2, 6.8))
 
 
 def _cross_traffic(scene: Scene, plan: Plan, junction: float, rng: np.random.Generator) -> None:
@@ -59,7 +59,7 @@ def _cross_traffic(scene: Scene, plan: Plan, junction: float, rng: np.random.Gen
 
 def _person(at: Place, rng: np.random.Generator) -> Person:
     return Person(
-        at, float(rng.normal(1.7, 0.1)), pick(rng, CLOTHES, 0.2), pick(rng, TROUSERS, 0.2), float(rng.uniform(-0.35, 0.35)),
+        at, float(rng.normal(1.7, 0.1)), pick(rng, CLOTHES, 0.2), pick(rng, TROUSERS, 0.2), float(rng.choice([-1, 1]) * rng.uniform(0.08, 0.36)),
         bool(rng.random() < 0.35),
     )
 

@@ -55,9 +55,10 @@ def _crown(
         cv2.ellipse(depth, (x, y), (size, max(int(size * rng.uniform(0.5, 0.9)), 2)), float(rng.uniform(-40, 40)), 0, 360, tone, -1)
     leaves = crop(fractal_tile(70, coarsest=32, falloff=0.95), rng, _SIDE, _SIDE)
     soft = np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.5), np.float32)
-    solid = np.where(soft * (1 + 0.3 * leaves) > 40, 255, 0).astype(np.uint8)
-    tone3 = np.clip(soft * (1 + 0.33 * leaves) / 110, 0.15, 2.2)[:, :, None]
-    base = np.asarray((78, 88, 46), np.float32) * rng.uniform(0.85, 1.1) * (1, 1 + rng.normal(0, 0.06), 1 + rng.normal(0, 0.1))
+    inside = np.asarray(cv2.GaussianBlur((depth > 0).astype(np.float32), (0, 0), float(rng.uniform(3, 7))), np.float32)
+    solid = np.where(inside + 0.28 * leaves > float(rng.uniform(0.5, 0.72)), 255, 0).astype(np.uint8)
+    tone3 = np.clip(np.maximum(soft, 60) * (1 + 0.36 * leaves) / 110, 0.12, 2.4)[:, :, None]
+    base = np.asarray((76, 84, 50), np.float32) * rng.uniform(0.85, 1.1) * (1, 1 + rng.normal(0, 0.06), 1 + rng.normal(0, 0.1))
     painted = np.clip(tone3 * base, 0, 255).astype(np.uint8)
     cv2.copyTo(painted, solid, color)
     np.maximum(cover, solid, out=cover)
@@ -84,7 +85,7 @@ def _branch(
     ends = (tuple(int(v * 16) for v in foot), tuple(int(v * 16) for v in tip))
     width = max(int(round(thick)), 1)
     cv2.line(color, *ends, (int(66 * tone), int(58 * tone), int(52 * tone)), width + 1, cv2.LINE_8, 4)
-    cv2.line(cover, *ends, int(min(255, 120 + 120 * thick)), width, cv2.LINE_AA, 4)
+    cv2.line(cover, *ends, int(min(255, 150 + 100 * thick)), width, cv2.LINE_AA, 4)
     if length < 9:
         return
     for _ in range(int(rng.choice([2, 3], p=[0.45, 0.55]))):

@@ -12,10 +12,11 @@ from adaptseg_training.data.streets.draw_heavy import draw_heavy
 from adaptseg_training.data.streets.draw_people import draw_person, draw_two_wheeler
 from adaptseg_training.data.streets.draw_posts import draw_post
 from adaptseg_training.data.streets.draw_sky import draw_backdrop, draw_sky
-from adaptseg_training.data.streets.ids import IGNORE
+from adaptseg_training.data.streets.ids import IGNORE, ROAD
 from adaptseg_training.data.streets.layout import make_scene
-from adaptseg_training.data.streets.lens import expose
+from adaptseg_training.data.streets.lens import expose, mirror_wet, own_headlights
 from adaptseg_training.data.streets.looks import LOOK_TABLE, LOOKS, cast_light
+from adaptseg_training.data.streets.roughen import roughen
 from adaptseg_training.data.streets.scene import Barrier, Building, Person, Plant, Post, Scene, Thing, TwoWheeler, View
 from adaptseg_training.data.streets.stage import Stage
 
@@ -44,7 +45,10 @@ def render_street(seed: int, look: str = "day", size: tuple[int, int] = (360, 48
     for thing in sorted(scene.things, key=lambda t: -_distance(stage.camera, t)):
         _draw(stage, thing)
     _draw_bonnet(stage, scene.view)
+    roughen(stage.canvas, texture)
     image, label_map = stage.canvas.image, stage.canvas.label_map
+    own_headlights(image, stage.camera.horizon, max(stage.light.look.lamps - 0.75, 0.0) * 4)
+    mirror_wet(image, label_map == ROAD, stage.camera.horizon, stage.light.look.wet)
     if scene.mirrored:
         image, label_map = image[:, ::-1].copy(), label_map[:, ::-1].copy()
     return expose(image, stage.light.look, weather), label_map
@@ -69,7 +73,7 @@ def _distance(camera: Camera, thing: Thing) -> float:
 
 
 def _draw(stage: Stage, thing: Thing) -> None:
-    if _distance(stage.camera, thing) < NEAR:
+    if _distance(stage.camera, thing) < NEAR or not _in_view(stage.camera, thing):
         return
     match thing:
         case Building():
@@ -87,6 +91,15 @@ def _draw(stage: Stage, thing: Thing) -> None:
         case _:
             if stage.camera.scale(*thing.at) > _TOO_SMALL:
                 (draw_heavy if thing.kind in ("truck", "bus") else draw_car)(stage, thing)
+
+
+def _in_view(camera: Camera, thing: Thing) -> bool:
+    """False for what stands well outside the picture; long things are left to the clipping."""
+    if isinstance(thing, Building | Barrier):
+        return True
+    u, _, depth = camera.homogeneous([(thing.at[0], 0.0, thing.at[1])])[0]
+    reach = camera.focal * 0.6 * (thing.width if isinstance(thing, Plant) else 9.0)
+    return bool(depth < 6 or -reach < u < camera.size[1] * depth + reach)
 
 
 def _draw_bonnet(stage: Stage, view: View) -> None:
