@@ -1,0 +1,111 @@
+"""`adaptseg-predict`: the server's code path without a server."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.cli.predict import main
+from adaptseg_serve.predictor import load_predictor
+
+FRAMES = [cv2.resize(np.random.default_rng(i).integers(0, 256, (6, 8, 3), np.uint8), (96, 72)) for i in range(4)]
+
+
+def save(path: Path, frame: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frame).save(path)
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 72))
+    for frame in FRAMES:
+        writer.write(frame[..., ::-1])
+    writer.release()
+    return path
+
+
+def test_an_image_gives_the_label_map_of_the_service(tiny_bundle: Path, tmp_path: Path) -> None:
+    frame = save(tmp_path / "frame.png", FRAMES[0])
+    assert main([str(tiny_bundle), str(frame), "--out", str(tmp_path / "out")]) == 0
+    bundle = open_bundle(tiny_bundle)
+    (expected,) = load_predictor(bundle).predict(bundle.preprocess.resize_image(FRAMES[0])[None], [(72, 96)])
+    with Image.open(tmp_path / "out" / "frame.png") as written:
+        assert written.mode == "P"
+        np.testing.assert_array_equal(np.asarray(written), expected)
+
+
+def test_a_folder_is_walked_and_its_shape_kept(tiny_bundle: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "deep/b.jpg", "deep/er/c.png"):
+        save(tmp_path / "in" / name, FRAMES[1])
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
+    assert main([str(tiny_bundle), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--render", "both"]) == 0
+    found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    stems = ("a", "deep/b", "deep/er/c")
+    assert found == {f"{stem}.png" for stem in stems} | {f"{stem}.overlay.jpg" for stem in stems}
+
+
+def test_a_video_gives_a_label_map_a_frame_and_an_overlay_video(tiny_bundle: Path, tmp_path: Path, video: Path) -> None:
+    assert main([str(tiny_bundle), str(video), "--out", str(tmp_path / "out"), "--render", "both"]) == 0
+    assert [p.name for p in sorted((tmp_path / "out" / "drive").iterdir())] == [f"{i:06d}.png" for i in range(4)]
+    overlay = cv2.VideoCapture(str(tmp_path / "out" / "drive.overlay.mp4"))
+    assert int(overlay.get(cv2.CAP_PROP_FRAME_COUNT)) == 4
+    assert overlay.get(cv2.CAP_PROP_FPS) == 10
+    overlay.release()
+
+
+def test_one_bad_image_fails_alone_and_is_named(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = save(tmp_path / "good.png", FRAMES[0]), tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:-30])
+    assert main([str(tiny_bundle), str(bad), str(good), "--out", str(tmp_path / "out")]) == 1
+    assert (tmp_path / "out" / "good.png").is_file()
+    assert f"{bad}: The PNG is cut short" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        (["nothing.png"], "is not there"),
+        (["empty"], "holds no images or videos"),
+        (["notes.txt"], "no image or video"),
+        (["one/a.png", "two/a.png"], "would both be written as a"),
+        ([], "at least one image"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], inputs: list[str], says: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    save(tmp_path / "one" / "a.png", FRAMES[0])
+    save(tmp_path / "two" / "a.png", FRAMES[1])
+    assert main([str(tiny_bundle), *(str(tmp_path / i) for i in inputs), "--out", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_unknown_flags_are_exit_code_2(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([str(tiny_bundle), "a.png", "--out", "o", "--rendr", "labels"])
+    assert left.value.code == 2
+    assert "--rendr" in capsys.readouterr().err
+
+
+def test_a_missing_bundle_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = save(tmp_path / "frame.png", FRAMES[0])
+    assert main([str(tmp_path / "none"), str(frame), "--out", str(tmp_path / "out")]) == 1
+    assert "is not a bundle" in capsys.readouterr().err
+
+
+def test_an_image_is_never_written_over(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = save(tmp_path / "frame.png", FRAMES[0])
+    before = frame.read_bytes()
+    assert main([str(tiny_bundle), str(frame), "--out", str(tmp_path)]) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert frame.read_bytes() == before
