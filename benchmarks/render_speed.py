@@ -44,9 +44,15 @@ def main() -> None:
     for look in LOOKS:
         times = frame_times(look, size, options.frames)
         speeds[look] = round(1 / float(np.median(times)), 1)
-        print(f"{look:10s} {speeds[look]:6.1f} frames/s; slowest tenth takes {1e3 * np.quantile(times, 0.9):.1f} ms or more")
-    report = {"benchmark": "render_speed", "size": size, "frames": options.frames, "frames_per_second": speeds,
-              "opencv": cv2.__version__, "machine": platform.processor() or platform.machine()}
+        print(f"{look:10s} {speeds[look]:6.1f} frames/s; slowest tenth: {1e3 * np.quantile(times, 0.9):.1f} ms or more")
+    report = {
+        "benchmark": "render_speed",
+        "size": size,
+        "frames": options.frames,
+        "frames_per_second": speeds,
+        "opencv": cv2.__version__,
+        "machine": platform.processor() or platform.machine(),
+    }
     print(json.dumps(report))
 
 

@@ -1,4 +1,4 @@
-"""The street renderer: the same bytes for the same seed, labels that fit the picture, shares like those of real roads."""
+"""The street renderer: one seed, one frame; labels that fit the picture; shares like those of real roads."""
 
 from functools import cache
 

@@ -56,7 +56,11 @@ class Camera:
     def plane(self, origin: ArrayLike, across: ArrayLike, up: ArrayLike) -> NDArray[np.float64]:
         """(3, 3) float64 homography from (a, b), meaning origin + a * across + b * up, to pixels."""
         p = self.matrix
-        columns = (p[:, :3] @ np.asarray(across), p[:, :3] @ np.asarray(up), p[:, :3] @ np.asarray(origin) + p[:, 3])
+        columns = (
+            p[:, :3] @ np.asarray(across),
+            p[:, :3] @ np.asarray(up),
+            p[:, :3] @ np.asarray(origin) + p[:, 3],
+        )
         return np.stack(columns, axis=1)
 
     def ground(self, first_row: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

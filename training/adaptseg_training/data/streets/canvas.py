@@ -40,6 +40,12 @@ class Canvas:
         if train_id is not None:
             cv2.fillPoly(self.label_map, [corners], train_id, cv2.LINE_8, _BITS)
 
+    def fill_all(self, polygons: Points, color: Color, train_id: int) -> None:
+        """Paint many polygons (K, N, 2) px, which must not overlap, at once."""
+        corners = _fixed_point(polygons)
+        cv2.fillPoly(self.image, list(corners), color, cv2.LINE_AA, _BITS)
+        cv2.fillPoly(self.label_map, list(corners), train_id, cv2.LINE_8, _BITS)
+
     def window(self, points: Points) -> tuple[slice, slice] | None:
         """Rows and columns of the screen that the points span, None when off screen."""
         height, width = self.label_map.shape
@@ -49,9 +55,15 @@ class Canvas:
         return (rows, columns) if rows.stop > rows.start and columns.stop > columns.start else None
 
     def texture(
-        self, points: Points, homography: NDArray[np.float64], texels: Image, gain: Color, haze: Color, train_id: int
+        self,
+        points: Points,
+        homography: NDArray[np.float64],
+        texels: Image,
+        gain: Color,
+        haze: Color,
+        train_id: int,
     ) -> None:
-        """Paint the polygon with `texels` (h, w, 3), seen through `homography` (texel -> pixel): texel * gain + haze."""
+        """Paint the polygon with texel * gain + haze; `homography` takes `texels` (h, w, 3) to pixels."""
         place = self.window(points)
         if place is None:
             return
@@ -78,11 +90,19 @@ class Canvas:
         warped = cv2.warpPerspective(lit, shift @ homography, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         mask = np.zeros(shape[::-1], np.uint8)
         cv2.fillPoly(mask, [_fixed_point(points - (columns.start, rows.start))], 255, cv2.LINE_8, _BITS)
-        warm = cv2.multiply(cv2.cvtColor(cv2.bitwise_and(warped, mask), cv2.COLOR_GRAY2RGB), scalar((0.9 * strength, 0.72 * strength, 0.42 * strength)))
+        warm = cv2.multiply(
+            cv2.cvtColor(cv2.bitwise_and(warped, mask), cv2.COLOR_GRAY2RGB),
+            scalar((0.9 * strength, 0.72 * strength, 0.42 * strength)),
+        )
         self.image[rows, columns] = cv2.add(self.image[rows, columns], warm)
 
     def paste(
-        self, sprite: Sprite, left_top: tuple[float, float], size: tuple[float, float], gain: Color, haze: Color,
+        self,
+        sprite: Sprite,
+        left_top: tuple[float, float],
+        size: tuple[float, float],
+        gain: Color,
+        haze: Color,
         train_id: int,
     ) -> None:
         """Paint `sprite` over the box at `left_top` (x, y) of `size` (height, width) px: colour * gain + haze."""
@@ -95,7 +115,9 @@ class Canvas:
         zoom_x, zoom_y = width / color.shape[1], height / color.shape[0]
         matrix = np.array([[zoom_x, 0.0, x - columns.start], [0.0, zoom_y, y - rows.start]])
         shape = (columns.stop - columns.start, rows.stop - rows.start)
-        paint, cover, label_cover = (np.asarray(cv2.warpAffine(a, matrix, shape), np.uint8) for a in (color, cover, label_cover))
+        paint, cover, label_cover = (
+            np.asarray(cv2.warpAffine(a, matrix, shape), np.uint8) for a in (color, cover, label_cover)
+        )
         lit = cv2.multiply(paint, scalar(gain))
         lit = cv2.add(lit, cv2.multiply(cover, scalar(haze) / 255))
         under = cv2.multiply(self.image[rows, columns], cv2.bitwise_not(cover), scale=1 / 255)
@@ -130,7 +152,9 @@ def make_sprite(color: Image, cover: Image, label_cover: Image) -> Sprite:
     level = (np.asarray(cv2.multiply(color, cover3, scale=1 / 255), np.uint8), cover3, label_cover)
     levels = [level]
     while min(level[0].shape[:2]) >= 16:
-        a, b, c = (np.asarray(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8) for p in level)
+        a, b, c = (
+            np.asarray(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8) for p in level
+        )
         level = (a, b, c)
         levels.append(level)
     return Sprite(tuple(levels))

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_training.data.streets.canvas import Color
-from adaptseg_training.data.streets.facade_art import TEXELS, Facade, facade
+from adaptseg_training.data.streets.facade_art import Facade, facade
+from adaptseg_training.data.streets.facade_parts import TEXELS
 from adaptseg_training.data.streets.ids import BUILDING
 from adaptseg_training.data.streets.palette import scaled
 from adaptseg_training.data.streets.scene import Building
@@ -54,7 +55,7 @@ def _face(stage: Stage, art: Facade, tint: Color, foot: Vector, along: Vector, p
     plane = stage.camera.plane(foot + up, along / (length * per_metre), -up / texels.shape[0])
     stage.canvas.texture(points, plane, texels, gain, haze, BUILDING)
     if stage.light.look.lamps > 0:
-        stage.canvas.glow(points, plane, art.lit[level], stage.light.look.lamps)
+        stage.canvas.glow(points, plane, art.lit[level], 0.7 * stage.light.look.lamps)
 
 
 def _level(art: Facade, pixels_per_metre: float) -> int:

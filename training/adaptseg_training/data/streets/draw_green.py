@@ -1,7 +1,10 @@
 """Trees and bushes, and the upright sheets along gardens: walls, hedges, railings, crash barriers."""
 
 import numpy as np
+from numpy.typing import NDArray
 
+from adaptseg_training.data.streets.camera import NEAR
+from adaptseg_training.data.streets.canvas import Color
 from adaptseg_training.data.streets.hedge_art import hedge_texture, wall_texture
 from adaptseg_training.data.streets.ids import FENCE, VEGETATION, WALL
 from adaptseg_training.data.streets.palette import scaled
@@ -9,10 +12,12 @@ from adaptseg_training.data.streets.plant_art import plant_sprite
 from adaptseg_training.data.streets.scene import Barrier, Plant
 from adaptseg_training.data.streets.stage import Stage
 
+Vector = NDArray[np.float64]
+
 
 def draw_plant(stage: Stage, plant: Plant) -> None:
     sheet = stage.cutout(plant.at)
-    if sheet is None:
+    if sheet is None or sheet.depth < 3:  # a leaf before the lens would hide the street
         return
     tall, wide = plant.height * sheet.scale, plant.width * sheet.scale
     gain, haze = stage.light.split(0.5, sheet.depth)
@@ -36,19 +41,18 @@ def draw_barrier(stage: Stage, barrier: Barrier) -> None:
     color = stage.light.shade(barrier.color, 0.2 + 0.6 * sun, distance)
     match barrier.kind:
         case "railing":
-            _rails(stage, a, along, barrier.height, (0.12, barrier.height - 0.05), 0.045, color)
+            _rails(stage, a, along, (0.12, barrier.height - 0.05), 0.045, color)
             _uprights(stage, a, along, barrier.height, 0.14 + 0.012 * max(distance, 0), 0.025, color)
         case "guardrail":
-            _rails(stage, a, along, barrier.height, (barrier.height - 0.31,), 0.15, scaled(color, 0.8))
-            _rails(stage, a, along, barrier.height, (barrier.height - 0.15,), 0.15, color)
+            _rails(stage, a, along, (barrier.height - 0.31,), 0.15, scaled(color, 0.8))
+            _rails(stage, a, along, (barrier.height - 0.15,), 0.15, color)
             _uprights(stage, a, along, barrier.height - 0.05, 2.0, 0.12, scaled(color, 0.6))
         case _:
-            _panel(stage, a, along, barrier.height, color)
+            _rails(stage, a, along, (0.0,), barrier.height, color)
             _uprights(stage, a, along, barrier.height, 0.5 + 0.02 * max(distance, 0), 0.03, scaled(color, 0.75))
 
 
-def _sheet(stage: Stage, barrier: Barrier, foot: np.ndarray[tuple[int], np.dtype[np.float64]],
-           along: np.ndarray[tuple[int], np.dtype[np.float64]], sun: float, distance: float) -> None:
+def _sheet(stage: Stage, barrier: Barrier, foot: Vector, along: Vector, sun: float, distance: float) -> None:
     """A textured sheet with a lit top edge."""
     up = np.array((0.0, barrier.height, 0.0))
     points = stage.camera.polygon([foot, foot + along, foot + along + up, foot + up])
@@ -58,8 +62,6 @@ def _sheet(stage: Stage, barrier: Barrier, foot: np.ndarray[tuple[int], np.dtype
     texels = hedge_texture() if hedge else wall_texture()
     length = float(np.hypot(along[0], along[2]))
     density = 48.0 if distance < 14 else 16.0
-    if distance >= 14:
-        texels = np.ascontiguousarray(texels[::1])
     plane = stage.camera.plane(foot + up, along / length / density, (0.0, -1.0 / density, 0.0))
     gain, haze = stage.light.split(0.25 + 0.5 * sun if hedge else sun, distance)
     tint = tuple(g * c / 128 for g, c in zip(gain, barrier.color, strict=True))
@@ -70,20 +72,23 @@ def _sheet(stage: Stage, barrier: Barrier, foot: np.ndarray[tuple[int], np.dtype
         stage.polygon([foot + up - lip, foot + along + up - lip, foot + along + up, foot + up], cap, WALL)
 
 
-def _rails(stage, foot, along, height, levels, thick, color) -> None:  # type: ignore[no-untyped-def]
+def _rails(stage: Stage, foot: Vector, along: Vector, levels: tuple[float, ...], thick: float, color: Color) -> None:
+    """Level bars, each so thick, their lower edges at `levels`."""
     for level in levels:
         low, high = np.array((0.0, level, 0.0)), np.array((0.0, level + thick, 0.0))
         stage.polygon([foot + low, foot + along + low, foot + along + high, foot + high], color, FENCE)
 
 
-def _uprights(stage, foot, along, height, spacing, width, color) -> None:  # type: ignore[no-untyped-def]
+def _uprights(
+    stage: Stage, foot: Vector, along: Vector, height: float, spacing: float, width: float, color: Color
+) -> None:
+    """Posts so wide, so far apart; those at the camera's side are left out."""
     length = max(float(np.hypot(along[0], along[2])), 1e-6)
+    count = max(int(length / spacing), 1)
+    feet = foot + along * (np.arange(count) / count)[:, None]
     step, up = along / length * width, np.array((0.0, height, 0.0))
-    for k in np.arange(0.0, length, spacing):
-        p = foot + along * (k / length)
-        stage.polygon([p, p + step, p + step + up, p + up], color, FENCE)
-
-
-def _panel(stage, foot, along, height, color) -> None:  # type: ignore[no-untyped-def]
-    up = np.array((0.0, height, 0.0))
-    stage.polygon([foot, foot + along, foot + along + up, foot + up], color, FENCE)
+    corners = np.stack([feet, feet + step, feet + step + up, feet + up], axis=1)
+    seen = stage.camera.homogeneous(corners.reshape(-1, 3)).reshape(count, 4, 3)
+    seen = seen[seen[:, :, 2].min(axis=1) >= NEAR]
+    if len(seen):
+        stage.canvas.fill_all(seen[:, :, :2] / seen[:, :, 2:], color, FENCE)

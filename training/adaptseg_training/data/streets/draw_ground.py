@@ -44,20 +44,28 @@ def _finish(stage: Stage, scene: Scene, horizon: int, rng: np.random.Generator) 
     shadow = _shadow_mask(stage, scene)[horizon:]
     sun, lit = np.asarray(stage.light.gain(0.0)), np.asarray(stage.light.gain(_GROUND_SUN))
     dark = 1.0 - (1.0 - float((sun / lit).mean())) * shadow
-    dark *= 1.0 + float(rng.uniform(-0.05, 0.45)) * np.clip(depth[:, :1] / 50.0, 0.0, 1.0)  # seen flat, roads mirror the sky
+    dark *= 1.0 + float(rng.uniform(-0.05, 0.45)) * np.clip(
+        depth[:, :1] / 50.0, 0.0, 1.0
+    )  # seen flat, roads mirror the sky
     far = np.exp(-depth[:, :1] / stage.light.look.haze_distance).astype(np.float32)
-    shaded = rows * (factor * dark * far)[:, :, None] + ((1 - far) * np.asarray(stage.light.haze, np.float32)[None])[:, None]
+    shaded = (
+        rows * (factor * dark * far)[:, :, None] + ((1 - far) * np.asarray(stage.light.haze, np.float32)[None])[:, None]
+    )
     np.clip(shaded, 0, 255, out=shaded)
     rows[:] = shaded
 
 
 def _grain(
-    labels: NDArray[np.uint8], x: NDArray[np.float32], z: NDArray[np.float32], depth: NDArray[np.float32], scene: Scene,
+    labels: NDArray[np.uint8],
+    x: NDArray[np.float32],
+    z: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    scene: Scene,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """(R, W) float32 factors around 1: worn wheel tracks and stains far and wide, stones and slabs up close."""
     strength = np.zeros(256, np.float32)
-    strength[[ROAD, SIDEWALK, TERRAIN, IGNORE]] = (0.05, 0.06, 0.17, 0.08)
+    strength[[ROAD, SIDEWALK, TERRAIN, IGNORE]] = (0.035, 0.055, 0.17, 0.08)
     amount = cv2.LUT(labels, strength)
     wide = _sample(fractal_tile(60, falloff=0.75), x * 10 + np.float32(rng.uniform(0, 256)), z * 4)
     fine = _sample(fractal_tile(61, coarsest=32, falloff=0.9), x * 50 + np.float32(rng.uniform(0, 256)), z * 20)
@@ -95,5 +103,3 @@ def _shadow_mask(stage: Stage, scene: Scene) -> NDArray[np.float32]:
             cv2.fillPoly(mask, [np.clip(points, -30000, 30000).astype(np.int32)], 255)
     mask = np.asarray(cv2.blur(mask, (5, 3)), np.uint8)
     return np.asarray(mask * np.float32(1 / 255), np.float32)
-
-

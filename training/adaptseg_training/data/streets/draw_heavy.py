@@ -20,7 +20,12 @@ def draw_heavy(stage: Stage, vehicle: Vehicle) -> None:
     tall = (4.2 if vehicle.scale > 1.02 else 3.0) if bus else 3.3
     if solid.depth < 5 or (solid.depth < length + 3 and abs(solid.eye[0]) < 1.6):
         return
-    low = [(-half - 0.1, 0.0, -length), (half + 0.1, 0.0, -length), (half + 0.1, 0.0, length), (-half - 0.1, 0.0, length)]
+    low = [
+        (-half - 0.1, 0.0, -length),
+        (half + 0.1, 0.0, -length),
+        (half + 0.1, 0.0, length),
+        (-half - 0.1, 0.0, length),
+    ]
     solid.polygon(low, (34, 34, 36), 0.0, labelled=False)
     if abs(solid.eye[0]) > half:
         _flank(solid, vehicle, np.sign(solid.eye[0]) * half, length, tall, bus)
@@ -60,7 +65,14 @@ def _end(solid: Solid, vehicle: Vehicle, half: float, length: float, tall: float
         panes = ((1.3, 2.5),) if top < 4 else ((1.3, 2.4), (2.9, 3.9))
         for low, high in panes:
             _panel(solid, z, (-half * 0.9, half * 0.9), (low, min(high, top - 0.2)), _GLASS, 0.3)
-            _panel(solid, z, (-half * 0.9, half * 0.9), ((low + high) / 2, min(high, top - 0.2)), scaled(_GLASS, 1.5), 0.4)
+            _panel(
+                solid,
+                z,
+                (-half * 0.9, half * 0.9),
+                ((low + high) / 2, min(high, top - 0.2)),
+                scaled(_GLASS, 1.5),
+                0.4,
+            )
     else:
         _panel(solid, z, (-0.02, 0.02), (0.9, top - 0.1), scaled(vehicle.color, 0.5), sun)
     lit = solid.stage.light.look.lamps > 0

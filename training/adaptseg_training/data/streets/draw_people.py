@@ -1,6 +1,7 @@
 """People on foot, and on bicycles and motorcycles: jointed cut-outs that face the camera."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,7 +30,11 @@ def draw_person(stage: Stage, person: Person) -> None:
     _upper_body(stage, sheet, (0.0, 0.85 * k), k, coat, step, PERSON)
     if person.bag:
         hand = math.copysign(0.27, step)
-        sheet.polygon([(hand - 0.12, 0.75), (hand + 0.1, 0.75), (hand + 0.12, 1.1), (hand - 0.1, 1.1)], scaled(coat, 0.6), PERSON)
+        sheet.polygon(
+            [(hand - 0.12, 0.75), (hand + 0.1, 0.75), (hand + 0.12, 1.1), (hand - 0.1, 1.1)],
+            scaled(coat, 0.6),
+            PERSON,
+        )
 
 
 def _ground_shadow(sheet: Cutout, color: Color) -> None:
@@ -43,11 +48,32 @@ def _upper_body(
     x, y = hip
     skin, hair = (stage.light.shade(c, 0.3, sheet.depth) for c in (_SKIN, _HAIR))
     lean = 0.05 * swing
-    sheet.bar((x + lean - 0.22 * k, y + 0.55 * k), (x - swing * 0.6 - 0.2 * k, y + 0.02), 0.12 * k, scaled(coat, 0.8), train_id)
-    torso = [(-0.17, -0.05), (0.17, -0.05), (0.2, 0.3), (0.23, 0.55), (0.1, 0.63), (-0.1, 0.63), (-0.23, 0.55), (-0.2, 0.3)]
+    sheet.bar(
+        (x + lean - 0.22 * k, y + 0.55 * k),
+        (x - swing * 0.6 - 0.2 * k, y + 0.02),
+        0.12 * k,
+        scaled(coat, 0.8),
+        train_id,
+    )
+    torso = [
+        (-0.17, -0.05),
+        (0.17, -0.05),
+        (0.2, 0.3),
+        (0.23, 0.55),
+        (0.1, 0.63),
+        (-0.1, 0.63),
+        (-0.23, 0.55),
+        (-0.2, 0.3),
+    ]
     sheet.polygon([(x + a * k + lean, y + b * k) for a, b in torso], coat, train_id)
     sheet.polygon([(x + a * k + lean, y + b * k) for a, b in torso[1:5]], scaled(coat, 1.15), train_id)
-    sheet.bar((x + lean + 0.22 * k, y + 0.55 * k), (x + swing * 0.6 + 0.2 * k, y + 0.02), 0.12 * k, scaled(coat, 0.9), train_id)
+    sheet.bar(
+        (x + lean + 0.22 * k, y + 0.55 * k),
+        (x + swing * 0.6 + 0.2 * k, y + 0.02),
+        0.12 * k,
+        scaled(coat, 0.9),
+        train_id,
+    )
     sheet.bar((x + lean, y + 0.6 * k), (x + lean, y + 0.7 * k), 0.1 * k, skin, train_id)
     sheet.disc((x + lean, y + 0.78 * k), 0.13 * k, skin, train_id, 0.78)
     sheet.disc((x + lean - 0.01, y + 0.83 * k), 0.1 * k, hair, train_id, 0.95)
@@ -76,7 +102,7 @@ def _wheel(sheet: Cutout, x: float, radius: float, wide: float, thick: float, co
     if abs(wide) < 0.3:
         sheet.bar((x, 0.0), (x, 2 * radius), max(thick, 0.05), color, train_id)
         return
-    for a, b in zip(ring[:-1], ring[1:], strict=True):
+    for a, b in pairwise(ring):
         sheet.bar((a[0], a[1]), (b[0], b[1]), thick, color, train_id)
 
 
@@ -110,6 +136,12 @@ def _rider(stage: Stage, sheet: Cutout, wide: float, coat: Color) -> None:
     apart = 0.12 * (1 - abs(wide))
     for hand, knee in ((-1, 0.55), (1, 0.72)):
         sheet.bar((-0.2 * wide + hand * apart, 0.95), (0.12 * wide + hand * apart, knee), 0.15, legs, RIDER)
-        sheet.bar((0.12 * wide + hand * apart, knee), (-0.08 * wide + hand * apart, 0.22), 0.11, scaled(legs, 0.8), RIDER)
+        sheet.bar(
+            (0.12 * wide + hand * apart, knee),
+            (-0.08 * wide + hand * apart, 0.22),
+            0.11,
+            scaled(legs, 0.8),
+            RIDER,
+        )
     _upper_body(stage, sheet, (-0.12 * wide, 0.92), 0.95, coat, 0.35 * wide, RIDER)
     sheet.bar((0.05 * wide, 1.38), (0.36 * wide, 1.05), 0.1, scaled(coat, 0.9), RIDER)

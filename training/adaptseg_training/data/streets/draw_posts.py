@@ -62,7 +62,12 @@ def _lamp(stage: Stage, sheet: Cutout, post: Post, color: Color) -> None:
         return
     reach, top = post.arm, post.height
     sheet.bar((0, top - 0.05), (reach, top + 0.2), 0.09, color, POLE)
-    head = [(reach - 0.3, top + 0.12), (reach + 0.3, top + 0.12), (reach + 0.2, top + 0.32), (reach - 0.2, top + 0.32)]
+    head = [
+        (reach - 0.3, top + 0.12),
+        (reach + 0.3, top + 0.12),
+        (reach + 0.2, top + 0.32),
+        (reach - 0.2, top + 0.32),
+    ]
     sheet.polygon(head, (255, 226, 160) if stage.light.look.lamps > 0.7 else scaled(color, 1.1), POLE)
 
 
@@ -76,8 +81,14 @@ def _signals(stage: Stage, sheet: Cutout, post: Post, color: Color) -> None:
     case_color = stage.light.shade((24, 25, 26), 0.3, sheet.depth)
     lit = post.variant % 3
     for x, y in heads:
-        sheet.polygon([(x - 0.2, y - 0.55), (x + 0.2, y - 0.55), (x + 0.2, y + 0.6), (x - 0.2, y + 0.6)], case_color, TRAFFIC_LIGHT)
-        for i, (on, off) in enumerate((((255, 60, 46), (64, 20, 20)), ((255, 190, 60), (64, 48, 20)), ((70, 255, 190), (16, 52, 44)))):
+        sheet.polygon(
+            [(x - 0.2, y - 0.55), (x + 0.2, y - 0.55), (x + 0.2, y + 0.6), (x - 0.2, y + 0.6)],
+            case_color,
+            TRAFFIC_LIGHT,
+        )
+        for i, (on, off) in enumerate(
+            (((255, 60, 46), (64, 20, 20)), ((255, 190, 60), (64, 48, 20)), ((70, 255, 190), (16, 52, 44)))
+        ):
             glow: Color = on if i == lit else stage.light.shade(off, 0.4, sheet.depth)
             sheet.disc((x, y + 0.36 - 0.34 * i), 0.12, glow, TRAFFIC_LIGHT)
 
@@ -104,10 +115,22 @@ def _sign(stage: Stage, sheet: Cutout, post: Post) -> None:
             case 3:
                 _plate(sheet, y, (size * 1.1, size * 0.9), lit(_BLUE), lit(_WHITE))
             case 4:
-                k = float(rng.uniform(1.4, 2.6))
-                _plate(sheet, y, (size * k, size * 0.8), lit(_GREEN if rng.random() < 0.4 else _WHITE), lit((60, 60, 60)))
+                k = float(rng.uniform(1.2, 2.0))
+                _plate(
+                    sheet,
+                    y,
+                    (size * k, size * 0.8),
+                    lit(_GREEN if rng.random() < 0.4 else _WHITE),
+                    lit((60, 60, 60)),
+                )
             case _:
-                _plate(sheet, y, (size, size), lit((120, 122, 124) if rng.random() < 0.5 else _YELLOW), lit((60, 60, 60)))
+                _plate(
+                    sheet,
+                    y,
+                    (size, size),
+                    lit((120, 122, 124) if rng.random() < 0.5 else _YELLOW),
+                    lit((60, 60, 60)),
+                )
         y -= 2.1 * size
 
 

@@ -15,17 +15,20 @@ def draw_sky(stage: Stage, rng: np.random.Generator) -> None:
     look, image = stage.light.look, stage.canvas.image
     height, width = stage.canvas.label_map.shape
     rows = int(np.clip(stage.camera.horizon + 2, 1, height))
-    rise = (np.arange(rows, dtype=np.float32)[::-1] / max(0.75 * height, rows))[:, None, None] ** 0.8
+    coarse = (max(rows // 2, 1), max(width // 2, 1))  # nothing in the sky is sharp
+    rise = (np.linspace(1, 0, coarse[0], dtype=np.float32) * min(rows / (0.75 * height), 1.0))[:, None, None] ** 0.8
     zenith, skyline = (np.asarray(c, np.float32) for c in (look.zenith, look.skyline))
-    sky = np.broadcast_to(skyline + (zenith - skyline) * np.clip(rise * float(rng.uniform(0.8, 1.6)), 0, 1), (rows, width, 3))
-    cover = _clouds(rows, width, rng)[:, :, None] * look.clouds * float(rng.uniform(0.2, 1.2))
+    sky = np.broadcast_to(
+        skyline + (zenith - skyline) * np.clip(rise * float(rng.uniform(0.8, 1.6)), 0, 1), (*coarse, 3)
+    )
+    cover = _clouds(*coarse, rng)[:, :, None] * look.clouds * float(rng.uniform(0.2, 1.2))
     bright = np.maximum(skyline, 0.85 * skyline.max())
     sky = sky + (bright - sky) * np.clip(cover, -0.6, 0.9)
     white = rng.random() < look.white_sky
     sky = sky * (max(stage.light.exposure, 0.9) * np.asarray(stage.light.tint, np.float32))
     if white:
         sky = 255 - (255 - sky) * float(rng.uniform(0.0, 0.1))
-    image[:rows] = np.clip(sky, 0, 255)
+    image[:rows] = cv2.resize(np.clip(sky, 0, 255).astype(np.uint8), (width, rows), interpolation=cv2.INTER_LINEAR)
     stage.canvas.label_map[:rows] = SKY
 
 
@@ -50,13 +53,23 @@ def draw_backdrop(stage: Stage, scene: Scene, rng: np.random.Generator) -> None:
         while x < width:
             step, tall = unit * float(rng.uniform(3, 14)), unit * float(rng.uniform(2, 9))
             color = stage.light.shade((118, 108, 100), float(rng.uniform(0.1, 0.6)), 150)
-            stage.canvas.fill(np.array([(x, base), (x, base - tall), (x + step, base - tall), (x + step, base)]), color, BUILDING)
+            stage.canvas.fill(
+                np.array([(x, base), (x, base - tall), (x + step, base - tall), (x + step, base)]),
+                color,
+                BUILDING,
+            )
             x += step * float(rng.uniform(0.7, 1.6))
     _ridge(stage, base, unit * float(rng.uniform(1.5, 6)), 1.0, (74, 82, 58), 130, rng)
 
 
 def _ridge(
-    stage: Stage, base: float, tall: float, rough: float, color: Color, distance: float, rng: np.random.Generator
+    stage: Stage,
+    base: float,
+    tall: float,
+    rough: float,
+    color: Color,
+    distance: float,
+    rng: np.random.Generator,
 ) -> None:
     """A treetop line or a hill's outline across the whole picture."""
     width = stage.canvas.label_map.shape[1]

@@ -1,9 +1,9 @@
 """Makes up a street: the view, the road, what lines it and who is on it. Canonically traffic keeps right."""
 
-
 import numpy as np
 
-from adaptseg_training.data.streets.layout_road import mark_lanes, mark_crossing, scatter_repairs
+from adaptseg_training.data.streets.layout_plots import close_street
+from adaptseg_training.data.streets.layout_road import mark_crossing, mark_lanes, scatter_repairs
 from adaptseg_training.data.streets.layout_shade import cast_shadows
 from adaptseg_training.data.streets.layout_sides import line_side
 from adaptseg_training.data.streets.layout_traffic import fill_road
@@ -24,13 +24,17 @@ def make_scene(seed: int) -> Scene:
         road=plan.road,
         sun_angle=float(rng.uniform(-np.pi, np.pi)),
         mirrored=bool(rng.random() < 0.6),
-        backdrop="hills" if kind == "highway" and rng.random() < 0.6 else ("woods" if rng.random() < 0.5 else "skyline"),
+        backdrop="hills"
+        if kind == "highway" and rng.random() < 0.6
+        else ("woods" if rng.random() < 0.5 else "skyline"),
         asphalt=scaled((82, 85, 91), float(np.exp(rng.normal(0.0, 0.14)))),
         paving=scaled((90, 89, 88), float(np.exp(rng.normal(0.0, 0.16)))),
         grass=scaled((84, 100, 46) if rng.random() < 0.75 else (150, 132, 88), float(np.exp(rng.normal(0.0, 0.12)))),
     )
     for side in (plan.left, plan.right):
         line_side(scene, plan, side, rng)
+    if plan.closed:
+        close_street(scene, plan, rng)
     road_ends = (-3.0, 400.0 if kind == "highway" else plan.far)
     scene.patches.append(Patch(plan.road.strip(road_ends, (plan.road.left, plan.road.right)), scene.asphalt, "road"))
     scatter_repairs(scene, plan, rng)
@@ -45,7 +49,7 @@ def _view(kind: str, junction: float | None, rng: np.random.Generator) -> View:
     turning = (kind == "open" and rng.random() < 0.5) or (junction is not None and rng.random() < 0.2)
     return View(
         focal=float(rng.uniform(0.95, 1.35)),
-        horizon=float(np.clip(rng.normal(0.505, 0.04), 0.38, 0.62)),
+        horizon=float(rng.uniform(0.52, 0.66) if rng.random() < 0.15 else np.clip(rng.normal(0.505, 0.04), 0.38, 0.62)),
         height=float(rng.uniform(1.15, 1.75)),
         yaw=float(rng.normal(0.0, 0.22 if turning else 0.035)),
         bonnet=float(rng.uniform(0.02, 0.11)) if rng.random() < 0.2 else 0.0,
@@ -66,11 +70,21 @@ def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
     bent = rng.random() < 0.5
     curve = float(rng.normal(0.0, 1 / 900 if kind == "highway" else 1 / 260)) if bent else 0.0
     road = Road(curve, left, right)
-    junction = float(rng.uniform(9, 55)) if kind != "highway" and rng.random() < 0.45 else None
+    closed = kind != "highway" and rng.random() < 0.2
+    junction = float(rng.uniform(9, 55)) if kind != "highway" and not closed and rng.random() < 0.45 else None
     walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.6, 5.0)) for _ in range(2)]
     return Plan(
-        kind, road, lane, oncoming, same, own, drift,
+        kind,
+        road,
+        lane,
+        oncoming,
+        same,
+        own,
+        drift,
         Side(-1, abs(left), walk[0], extra[0] > 1.7 and kind != "highway"),
         Side(1, abs(right), walk[1], extra[1] > 1.7 and kind != "highway"),
-        junction, float(rng.uniform(7, 13)), float(rng.uniform(110, 190)),
+        junction,
+        float(rng.uniform(7, 13)),
+        float(rng.uniform(22, 75) if closed else rng.uniform(110, 190)),
+        closed,
     )

@@ -15,14 +15,21 @@ def plant(at: Place, rng: np.random.Generator, kind: PlantKind | None = None) ->
     """A plant of that kind, or a tree of any."""
     chosen: PlantKind = kind or ("broadleaf", "conifer", "bare")[int(rng.choice(3, p=[0.42, 0.08, 0.5]))]
     height = float(rng.uniform(0.7, 2.4) if chosen == "bush" else rng.lognormal(2.0, 0.35))
-    wide = float(rng.uniform(1.0, 1.9) if chosen == "bush" else rng.uniform(0.65, 1.1) * (0.5 if chosen == "conifer" else 1))
+    wide = float(
+        rng.uniform(1.0, 1.9) if chosen == "bush" else rng.uniform(0.65, 1.1) * (0.5 if chosen == "conifer" else 1)
+    )
     gray = float(np.exp(rng.normal(0.0, 0.2)))
     tint = (gray * float(rng.normal(1, 0.1)), gray, gray * float(rng.normal(1, 0.08)))
     return Plant(at, height, height * wide, chosen, int(rng.integers(1000)), tint)
 
 
 def grow_park(
-    scene: Scene, plan: Plan, side: Side, span: tuple[float, float], band: tuple[float, float], density: float,
+    scene: Scene,
+    plan: Plan,
+    side: Side,
+    span: tuple[float, float],
+    band: tuple[float, float],
+    density: float,
     rng: np.random.Generator,
 ) -> None:
     """Trees and bushes at `density` per square metre between two offsets."""

@@ -8,7 +8,7 @@ from adaptseg_training.data.streets.layout_green import grow_park, hedge_row, pl
 from adaptseg_training.data.streets.layout_vehicles import park_cars
 from adaptseg_training.data.streets.palette import ROOFS, pick
 from adaptseg_training.data.streets.plan import Plan, Side
-from adaptseg_training.data.streets.scene import Barrier, Building, Patch, Scene, Surface
+from adaptseg_training.data.streets.scene import Barrier, Building, Patch, Place, Scene, Surface
 
 Span = tuple[float, float]
 
@@ -50,19 +50,43 @@ def build_plot(scene: Scene, plan: Plan, side: Side, kind: str, span: Span, rng:
 
 
 def _building(
-    scene: Scene, plan: Plan, side: Side, span: Span, offset: float, depth: float, rng: np.random.Generator, number: int
+    scene: Scene,
+    plan: Plan,
+    side: Side,
+    span: Span,
+    offset: float,
+    depth: float,
+    rng: np.random.Generator,
+    number: int,
 ) -> None:
     road, hand = plan.road, side.hand
     near, far = road.at(span[0], hand * offset), road.at(span[1], hand * offset)
     start, stop = (near, far) if hand < 0 else (far, near)
-    art = facade(number)
+    scene.things.append(_house(start, (stop[0] - start[0], stop[1] - start[1]), depth, number, rng))
+
+
+def close_street(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
+    """The street ends at one across it, lined on the far side with buildings that face the camera."""
+    x, z = plan.road.at(plan.far, 0.0)
+    width, walk = float(rng.uniform(7, 16)), float(rng.uniform(1.5, 6))
+    for surface, near, far in (("road", z - 1, z + width), ("sidewalk", z + width, z + width + 60)):
+        outline = np.array([(x - 90, 0, near), (x + 90, 0, near), (x + 90, 0, far), (x - 90, 0, far)], np.float64)
+        color = scene.asphalt if surface == "road" else scene.paving
+        scene.patches.append(Patch(outline, color, "road" if surface == "road" else "sidewalk"))
+    across = x - 60
+    while across < x + 60:
+        number = int(rng.integers(1000))
+        wide = facade(number).width * int(rng.integers(1, 3))
+        scene.things.append(_house((across, z + width + walk), (wide, 0.0), 10.0, number, rng))
+        across += wide + float(rng.choice([0.0, rng.uniform(2, 12)], p=[0.75, 0.25]))
+
+
+def _house(corner: Place, front: Place, depth: float, number: int, rng: np.random.Generator) -> Building:
+    pitched = facade(number).height < 11 and rng.random() < 0.6
     gray = float(rng.normal(1.0, 0.13))
-    scene.things.append(
-        Building(
-            start, (stop[0] - start[0], stop[1] - start[1]), depth, number, 0, "pitched" if art.height < 11 and rng.random() < 0.6 else "flat",
-            (gray, gray * float(rng.normal(1, 0.03)), gray * float(rng.normal(1, 0.05))), pick(rng, ROOFS), int(rng.integers(0, 3)),
-        )
-    )
+    tint = (gray, gray * float(rng.normal(1, 0.03)), gray * float(rng.normal(1, 0.05)))
+    roof = pick(rng, ROOFS)
+    return Building(corner, front, depth, number, "pitched" if pitched else "flat", tint, roof, int(rng.integers(0, 3)))
 
 
 def _terrace(scene: Scene, plan: Plan, side: Side, span: Span, setback: float, rng: np.random.Generator) -> None:
@@ -96,7 +120,9 @@ def _houses(scene: Scene, plan: Plan, side: Side, span: Span, rng: np.random.Gen
         width = min(float(rng.uniform(7, 13)), span[1] - s)
         _building(scene, plan, side, (s, s + width), side.edge + setback, 9, rng, int(rng.integers(1000)))
         for _ in range(int(rng.poisson(1.4))):
-            at = plan.road.at(s + float(rng.uniform(-2, width)), side.hand * (side.edge + float(rng.uniform(0.8, setback))))
+            at = plan.road.at(
+                s + float(rng.uniform(-2, width)), side.hand * (side.edge + float(rng.uniform(0.8, setback)))
+            )
             scene.things.append(plant(at, rng, "bush" if rng.random() < 0.55 else None))
         s += width + float(rng.uniform(1.5, 9))
 
@@ -109,8 +135,15 @@ def _boundary(scene: Scene, plan: Plan, side: Side, span: Span, offset: float, r
     if style == "hedge":
         hedge_row(scene, plan, side, span, offset, rng)
         return
-    height = float({"wall": rng.uniform(0.7, 2.0), "railing": rng.uniform(0.9, 1.6), "boards": rng.uniform(1.1, 1.9)}[str(style)])
-    color = pick(rng, ((140, 92, 72), (150, 134, 110), (120, 116, 110)) if style == "wall" else ((46, 48, 50), (110, 88, 66), (150, 150, 146)))
+    height = float(
+        {"wall": rng.uniform(0.7, 2.0), "railing": rng.uniform(0.9, 1.6), "boards": rng.uniform(1.1, 1.9)}[str(style)]
+    )
+    color = pick(
+        rng,
+        ((140, 92, 72), (150, 134, 110), (120, 116, 110))
+        if style == "wall"
+        else ((46, 48, 50), (110, 88, 66), (150, 150, 146)),
+    )
     s = max(span[0], -2.0)
     while s < span[1]:
         e = min(s + 3 + 0.12 * max(s, 0), span[1])

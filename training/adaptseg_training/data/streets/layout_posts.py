@@ -3,8 +3,8 @@
 import numpy as np
 
 from adaptseg_training.data.streets.layout_green import plant
-from adaptseg_training.data.streets.plan import Plan, Side
 from adaptseg_training.data.streets.palette import SHOP_COLORS, pick, scaled
+from adaptseg_training.data.streets.plan import Plan, Side
 from adaptseg_training.data.streets.scene import Barrier, Post, Scene
 
 _STEEL = (96, 98, 100)
@@ -25,10 +25,27 @@ def furnish(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> N
     for _ in range(int(rng.poisson(2.4))):
         s = float(rng.uniform(3, 40))
         if rng.random() < 0.5:
-            scene.things.append(Post(plan.road.at(s, side.hand * (side.kerb + 0.5)), 1.0, "bollard", 0, (40, 40, 42), int(rng.integers(9))))
+            scene.things.append(
+                Post(
+                    plan.road.at(s, side.hand * (side.kerb + 0.5)),
+                    1.0,
+                    "bollard",
+                    0,
+                    (40, 40, 42),
+                    int(rng.integers(9)),
+                )
+            )
         else:
-            scene.things.append(Post(plan.road.at(s, side.hand * (side.edge - 0.5)), float(rng.uniform(0.8, 2.2)), "bin", 0,
-                                     scaled(pick(rng, SHOP_COLORS), 0.6), int(rng.integers(99))))
+            scene.things.append(
+                Post(
+                    plan.road.at(s, side.hand * (side.edge - 0.5)),
+                    float(rng.uniform(0.8, 2.2)),
+                    "bin",
+                    0,
+                    scaled(pick(rng, SHOP_COLORS), 0.6),
+                    int(rng.integers(99)),
+                )
+            )
 
 
 def _lamps(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
@@ -41,7 +58,9 @@ def _lamps(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> No
     if rng.random() < 0.15:
         return
     while s < plan.far:
-        scene.things.append(Post(plan.road.at(s, side.hand * offset), height, "plain" if wooden else "lamp", arm, color, 0))
+        scene.things.append(
+            Post(plan.road.at(s, side.hand * offset), height, "plain" if wooden else "lamp", arm, color, 0)
+        )
         s += step
 
 

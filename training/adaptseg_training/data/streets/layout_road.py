@@ -45,7 +45,13 @@ def _line(scene: Scene, plan: Plan, d: float, width: float, paint: Color) -> Non
 
 
 def _dashes(
-    scene: Scene, plan: Plan, d: float, width: float, rhythm: tuple[float, float], paint: Color, rng: np.random.Generator
+    scene: Scene,
+    plan: Plan,
+    d: float,
+    width: float,
+    rhythm: tuple[float, float],
+    paint: Color,
+    rng: np.random.Generator,
 ) -> None:
     s = float(rng.uniform(-3, 4))
     while s < 85:
@@ -87,7 +93,9 @@ def scatter_repairs(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
         scene.markings.append(Patch(road.strip((s, s + size[0]), (d, min(d + size[1], road.right))), tone))
     for _ in range(int(rng.poisson(1.5))):
         d, width = float(rng.uniform(road.left, road.right)), float(rng.uniform(0.03, 0.1))
-        scene.markings.append(Patch(road.strip((0, 60), (d, d + width)), scaled(scene.asphalt, float(rng.uniform(0.55, 0.8)))))
+        scene.markings.append(
+            Patch(road.strip((0, 60), (d, d + width)), scaled(scene.asphalt, float(rng.uniform(0.55, 0.8))))
+        )
     for _ in range(int(rng.poisson(1.2))):
         s = float(rng.uniform(3, 40))
         scene.markings.append(Patch(road.strip((s, s + 0.08), (road.left, road.right)), scaled(scene.asphalt, 0.62)))

@@ -11,7 +11,11 @@ def cast_shadows(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
     hand = 1.0 if np.sin(scene.sun_angle) > 0 else -1.0
     road = plan.road
     whole = road.right - road.left + 6
-    reach = float(rng.choice([0.0, rng.uniform(0.2, 0.8), 1.6], p=[0.35, 0.4, 0.25])) if plan.kind in ("town", "suburb") else 0.0
+    reach = (
+        float(rng.choice([0.0, rng.uniform(0.2, 0.8), 1.6], p=[0.35, 0.4, 0.25]))
+        if plan.kind in ("town", "suburb")
+        else 0.0
+    )
     s = -3.0
     edge = hand * (road.right if hand > 0 else -road.left)
     while reach > 0 and s < 120:
@@ -26,7 +30,9 @@ def cast_shadows(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
             scene.shadows.extend(_dapples(thing, scene.sun_angle, rng))
 
 
-def _dapples(tree: Plant, sun_angle: float, rng: np.random.Generator) -> list[np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+def _dapples(
+    tree: Plant, sun_angle: float, rng: np.random.Generator
+) -> list[np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
     """The crown's shadow, in blobs thrown away from the sun."""
     angles = np.linspace(0, 2 * np.pi, 9, endpoint=False)
     blobs = []

@@ -6,8 +6,8 @@ import numpy as np
 
 from adaptseg_training.data.streets.layout_plots import build_plot, lay_ground
 from adaptseg_training.data.streets.layout_posts import furnish
-from adaptseg_training.data.streets.plan import Kind, Plan, Side
 from adaptseg_training.data.streets.palette import scaled
+from adaptseg_training.data.streets.plan import Kind, Plan, Side
 from adaptseg_training.data.streets.scene import Barrier, Patch, Scene
 
 PlotKind = Literal["terrace", "block", "houses", "park", "lot"]
@@ -45,7 +45,9 @@ def line_side(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) ->
     furnish(scene, plan, side, rng)
 
 
-def _plot(scene: Scene, plan: Plan, side: Side, kind: PlotKind, span: tuple[float, float], rng: np.random.Generator) -> None:
+def _plot(
+    scene: Scene, plan: Plan, side: Side, kind: PlotKind, span: tuple[float, float], rng: np.random.Generator
+) -> None:
     build_plot(scene, plan, side, kind, span, rng)
     if side.walk > 0:
         inner = side.kerb
@@ -68,9 +70,10 @@ def _verge(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> No
         start = float(rng.choice([1.0, rng.uniform(5, 40)]))
         for s in np.geomspace(max(start, 1.0), 170, 26):
             step = 0.25 * float(s) + 0.5
-            a, b = plan.road.at(float(s), side.hand * offset), plan.road.at(float(s) + step, side.hand * offset)
+            a, b = (
+                plan.road.at(float(s), side.hand * offset),
+                plan.road.at(float(s) + step, side.hand * offset),
+            )
             scene.things.append(Barrier(a, b, height, "guardrail" if style == "guardrail" else "wall", color))
     if side.hand < 0 and rng.random() < 0.7:
         lay_ground(scene, plan, side, (-3, 300), side.kerb + 4, "road", 12)
-
-

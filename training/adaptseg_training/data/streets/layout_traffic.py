@@ -28,11 +28,13 @@ def fill_road(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
             _crossing_people(scene, plan, rng)
 
 
-def _lane(scene: Scene, plan: Plan, lane: int, turn: float, busy: float, heavy: float, rng: np.random.Generator) -> None:
+def _lane(
+    scene: Scene, plan: Plan, lane: int, turn: float, busy: float, heavy: float, rng: np.random.Generator
+) -> None:
     s = float(rng.uniform(7, 14)) + float(rng.exponential(14 / busy))
     if lane != 0 and rng.random() < 0.12:
         s = float(rng.uniform(3, 9))
-    while s < 130:
+    while s < min(130, plan.far + 3):
         d = plan.lane_middle(lane) + float(rng.normal(0, 0.2))
         scene.things.append(vehicle(plan.road.at(s, d), plan.road.heading(s) + turn, rng, heavy))
         s += 8 + float(rng.exponential(16 / busy))
@@ -59,7 +61,11 @@ def _cross_traffic(scene: Scene, plan: Plan, junction: float, rng: np.random.Gen
 
 def _person(at: Place, rng: np.random.Generator) -> Person:
     return Person(
-        at, float(rng.normal(1.7, 0.1)), pick(rng, CLOTHES, 0.2), pick(rng, TROUSERS, 0.2), float(rng.choice([-1, 1]) * rng.uniform(0.08, 0.36)),
+        at,
+        float(rng.normal(1.7, 0.1)),
+        pick(rng, CLOTHES, 0.2),
+        pick(rng, TROUSERS, 0.2),
+        float(rng.choice([-1, 1]) * rng.uniform(0.08, 0.36)),
         bool(rng.random() < 0.35),
     )
 
@@ -81,7 +87,7 @@ def _crossing_people(scene: Scene, plan: Plan, rng: np.random.Generator) -> None
 
 
 def _two_wheelers(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.poisson(0.75))):
+    for _ in range(int(rng.poisson(0.95))):
         ahead = rng.random() < 0.65
         s = float(5 + rng.gamma(1.5, 10))
         motor = rng.random() < 0.15
@@ -90,7 +96,7 @@ def _two_wheelers(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
             edge = plan.road.left + 0.7 + (2.0 if plan.left.parking else 0)
         heading = plan.road.heading(s) + (0.0 if ahead else np.pi) + float(rng.normal(0, 0.1))
         scene.things.append(_two_wheeler(plan.road.at(s, edge), heading, motor, True, rng))
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 6))):
             d = plan.right.edge - 0.5
             at = plan.road.at(float(rng.uniform(4, 25)), d)

@@ -18,7 +18,10 @@ def vehicle(at: Place, heading: float, rng: np.random.Generator, heavy: float = 
     color = pick(rng, CAR_PAINT)
     if rng.random() < heavy:
         kind = "bus" if rng.random() < 0.45 else "truck"
-        color = pick(rng, ((200, 60, 50), (220, 220, 216), (40, 80, 150), (230, 200, 90), (60, 120, 90), (200, 200, 205)))
+        color = pick(
+            rng,
+            ((200, 60, 50), (220, 220, 216), (40, 80, 150), (230, 200, 90), (60, 120, 90), (200, 200, 205)),
+        )
     elif kind == "van" and rng.random() < 0.6:
         color = pick(rng, ((225, 226, 226), (205, 206, 208)))
     return Vehicle(at, heading, kind, color, float(rng.uniform(0.94, 1.07)), bool(rng.random() < 0.3), parked)

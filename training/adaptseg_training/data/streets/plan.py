@@ -43,6 +43,8 @@ class Plan:
     """How wide that street is."""
     far: float
     """Where the street ends."""
+    closed: bool
+    """Whether it ends at another street, with houses beyond."""
 
     def lane_middle(self, lanes_right: int) -> float:
         """Offset (m) of the middle of the lane so many to the right of the camera's (negative: left)."""

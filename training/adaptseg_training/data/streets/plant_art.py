@@ -42,7 +42,12 @@ def _grow(kind: str, variant: int) -> Sprite:
 
 
 def _crown(
-    color: Image, cover: Image, center: tuple[float, float], radii: tuple[float, float], clumps: int, rng: np.random.Generator
+    color: Image,
+    cover: Image,
+    center: tuple[float, float],
+    radii: tuple[float, float],
+    clumps: int,
+    rng: np.random.Generator,
 ) -> None:
     """Clumps of leaves, lighter towards the upper side, holes between them."""
     depth = np.zeros(cover.shape, np.uint8)
@@ -52,13 +57,26 @@ def _crown(
         y = int((center[1] + radii[1] * reach * np.sin(angle)) * _SIDE)
         size = int(_SIDE * rng.uniform(0.035, 0.09))
         tone = int(np.clip(135 - 90 * (y / _SIDE - 0.2) + rng.normal(0, 22) + 20 * i / clumps, 30, 230))
-        cv2.ellipse(depth, (x, y), (size, max(int(size * rng.uniform(0.5, 0.9)), 2)), float(rng.uniform(-40, 40)), 0, 360, tone, -1)
+        cv2.ellipse(
+            depth,
+            (x, y),
+            (size, max(int(size * rng.uniform(0.5, 0.9)), 2)),
+            float(rng.uniform(-40, 40)),
+            0,
+            360,
+            tone,
+            -1,
+        )
     leaves = crop(fractal_tile(70, coarsest=32, falloff=0.95), rng, _SIDE, _SIDE)
     soft = np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.5), np.float32)
     inside = np.asarray(cv2.GaussianBlur((depth > 0).astype(np.float32), (0, 0), float(rng.uniform(3, 7))), np.float32)
     solid = np.where(inside + 0.28 * leaves > float(rng.uniform(0.5, 0.72)), 255, 0).astype(np.uint8)
     tone3 = np.clip(np.maximum(soft, 60) * (1 + 0.36 * leaves) / 110, 0.12, 2.4)[:, :, None]
-    base = np.asarray((76, 84, 50), np.float32) * rng.uniform(0.85, 1.1) * (1, 1 + rng.normal(0, 0.06), 1 + rng.normal(0, 0.1))
+    base = (
+        np.asarray((76, 84, 50), np.float32)
+        * rng.uniform(0.85, 1.1)
+        * (1, 1 + rng.normal(0, 0.06), 1 + rng.normal(0, 0.1))
+    )
     painted = np.clip(tone3 * base, 0, 255).astype(np.uint8)
     cv2.copyTo(painted, solid, color)
     np.maximum(cover, solid, out=cover)
@@ -77,17 +95,31 @@ def _fir(color: Image, cover: Image, rng: np.random.Generator) -> None:
 
 
 def _branch(
-    color: Image, cover: Image, foot: NDArray[np.float64], angle: float, length: float, thick: float, rng: np.random.Generator
+    color: Image,
+    cover: Image,
+    foot: NDArray[np.float64],
+    angle: float,
+    length: float,
+    thick: float,
+    rng: np.random.Generator,
 ) -> None:
     """A branch and, recursively, what grows from it."""
     tip = foot + length * np.array([np.cos(angle), np.sin(angle)])
     tone = float(rng.uniform(0.75, 1.15))
     ends = (tuple(int(v * 16) for v in foot), tuple(int(v * 16) for v in tip))
-    width = max(int(round(thick)), 1)
+    width = max(round(thick), 1)
     cv2.line(color, *ends, (int(66 * tone), int(58 * tone), int(52 * tone)), width + 1, cv2.LINE_8, 4)
-    cv2.line(cover, *ends, int(min(255, 150 + 100 * thick)), width, cv2.LINE_AA, 4)
+    cv2.line(cover, *ends, int(min(255, 175 + 80 * thick)), width, cv2.LINE_AA, 4)
     if length < 9:
         return
     for _ in range(int(rng.choice([2, 3], p=[0.45, 0.55]))):
         start = foot + (tip - foot) * rng.uniform(0.6, 1.0)
-        _branch(color, cover, start, angle + rng.normal(0, 0.48), length * rng.uniform(0.62, 0.86), thick * 0.62, rng)
+        _branch(
+            color,
+            cover,
+            start,
+            angle + rng.normal(0, 0.48),
+            length * rng.uniform(0.62, 0.86),
+            thick * 0.62,
+            rng,
+        )

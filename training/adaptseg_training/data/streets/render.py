@@ -15,9 +15,20 @@ from adaptseg_training.data.streets.draw_sky import draw_backdrop, draw_sky
 from adaptseg_training.data.streets.ids import IGNORE, ROAD
 from adaptseg_training.data.streets.layout import make_scene
 from adaptseg_training.data.streets.lens import expose, mirror_wet, own_headlights
-from adaptseg_training.data.streets.looks import LOOK_TABLE, LOOKS, cast_light
+from adaptseg_training.data.streets.light import cast_light
+from adaptseg_training.data.streets.looks import LOOK_TABLE, LOOKS
 from adaptseg_training.data.streets.roughen import roughen
-from adaptseg_training.data.streets.scene import Barrier, Building, Person, Plant, Post, Scene, Thing, TwoWheeler, View
+from adaptseg_training.data.streets.scene import (
+    Barrier,
+    Building,
+    Person,
+    Plant,
+    Post,
+    Scene,
+    Thing,
+    TwoWheeler,
+    View,
+)
 from adaptseg_training.data.streets.stage import Stage
 
 _TOO_SMALL = 1.5

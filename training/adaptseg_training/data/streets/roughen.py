@@ -8,9 +8,24 @@ from adaptseg_training.data.streets.canvas import Canvas
 from adaptseg_training.data.streets.noise import crop, fractal_tile
 
 _AMOUNT = {
-    ids.BUILDING: 0.035, ids.WALL: 0.06, ids.FENCE: 0.1, ids.POLE: 0.1, ids.TRAFFIC_SIGN: 0.07, ids.TRAFFIC_LIGHT: 0.08,
-    ids.VEGETATION: 0.15, ids.PERSON: 0.15, ids.RIDER: 0.15, ids.CAR: 0.06, ids.TRUCK: 0.04, ids.BUS: 0.05,
-    ids.MOTORCYCLE: 0.25, ids.BICYCLE: 0.2, ids.ROAD: 0.035, ids.SIDEWALK: 0.05, ids.TERRAIN: 0.1, ids.IGNORE: 0.05,
+    ids.BUILDING: 0.035,
+    ids.WALL: 0.06,
+    ids.FENCE: 0.1,
+    ids.POLE: 0.1,
+    ids.TRAFFIC_SIGN: 0.07,
+    ids.TRAFFIC_LIGHT: 0.08,
+    ids.VEGETATION: 0.15,
+    ids.PERSON: 0.15,
+    ids.RIDER: 0.15,
+    ids.CAR: 0.06,
+    ids.TRUCK: 0.04,
+    ids.BUS: 0.05,
+    ids.MOTORCYCLE: 0.25,
+    ids.BICYCLE: 0.2,
+    ids.ROAD: 0.035,
+    ids.SIDEWALK: 0.05,
+    ids.TERRAIN: 0.1,
+    ids.IGNORE: 0.05,
 }
 
 

@@ -24,7 +24,6 @@ class Building:
     front: Place
     depth: float
     facade: int
-    floors: int
     roof: Literal["flat", "pitched"]
     tint: Color
     roof_color: Color

@@ -53,5 +53,3 @@ def stand(stage: Stage, at: Place, heading: float, train_id: int, size: float = 
     light = stage.light
     sun = (light.sun_x * c - light.sun_z * s, light.sun_x * s + light.sun_z * c)
     return Solid(stage, transform, eye, sun, stage.camera.depth(*at), train_id)
-
-

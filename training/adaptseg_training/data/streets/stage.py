@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adaptseg_training.data.streets.camera import Camera
 from adaptseg_training.data.streets.canvas import Canvas, Color
-from adaptseg_training.data.streets.looks import Light
+from adaptseg_training.data.streets.light import Light
 from adaptseg_training.data.streets.scene import Place
 
 
@@ -44,22 +44,40 @@ class Cutout:
 
     def polygon(self, corners: ArrayLike, color: Color, train_id: int | None) -> None:
         """Paint the polygon (N, 2), metres on the sheet."""
-        self.canvas.fill(np.asarray(corners, np.float64) * (self.scale, -self.scale) + (self.x, self.y), color, train_id)
+        self.canvas.fill(
+            np.asarray(corners, np.float64) * (self.scale, -self.scale) + (self.x, self.y), color, train_id
+        )
 
     def bar(
-        self, start: tuple[float, float], end: tuple[float, float], width: float, color: Color, train_id: int | None
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        width: float,
+        color: Color,
+        train_id: int | None,
     ) -> None:
         """Paint a bar between two points, `width` metres thick."""
         dx, dy = end[0] - start[0], end[1] - start[1]
         k = 0.5 * width / max((dx * dx + dy * dy) ** 0.5, 1e-6)
         nx, ny = -dy * k, dx * k
         self.polygon(
-            [(start[0] + nx, start[1] + ny), (end[0] + nx, end[1] + ny), (end[0] - nx, end[1] - ny),
-             (start[0] - nx, start[1] - ny)], color, train_id,
+            [
+                (start[0] + nx, start[1] + ny),
+                (end[0] + nx, end[1] + ny),
+                (end[0] - nx, end[1] - ny),
+                (start[0] - nx, start[1] - ny),
+            ],
+            color,
+            train_id,
         )
 
     def disc(
-        self, center: tuple[float, float], radius: float, color: Color, train_id: int | None, squeeze: float = 1.0
+        self,
+        center: tuple[float, float],
+        radius: float,
+        color: Color,
+        train_id: int | None,
+        squeeze: float = 1.0,
     ) -> None:
         """Paint an ellipse, `squeeze` times as wide as tall."""
         self.polygon(_ROUND * (radius * squeeze, radius) + center, color, train_id)
@@ -67,4 +85,3 @@ class Cutout:
 
 _ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
 _ROUND: NDArray[np.float64] = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-
