@@ -1,4 +1,4 @@
-"""`adaptseg-predict BUNDLE IMAGE|FOLDER|VIDEO ... --out DIR`: label maps by the server's code path, without a server."""
+"""`adaptseg-predict BUNDLE IMAGE|FOLDER|VIDEO ... --out DIR`: label maps by the server's code, without it."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,11 +23,11 @@ OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 class Options:
     """Write the label maps of images, folders of images and videos."""
 
-    bundle: tyro.conf.Positional[Path]
+    bundle: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BUNDLE")]
     """Directory of the bundle."""
-    inputs: tyro.conf.Positional[tuple[Path, ...]]
+    inputs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="INPUT ...")]
     """Images (JPEG, PNG), folders of them, or videos."""
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the results; it is made if need be."""
     render: Render = "labels"
     """labels: palette PNGs whose pixels are train ids; overlay: the colours over the image; both."""
