@@ -8,12 +8,14 @@ segmenter's and the doors'. The parent process imports this module too, so nothi
 from adaptseg_serve.process import SETTINGS  # isort: skip
 
 import gc
+import os
 import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
+import click
 from bentoml import IODescriptor
 from bentoml.validators import ContentType
 from starlette.requests import Request
@@ -70,12 +72,21 @@ class SegmentationService:
         """In the parent, before any worker starts: what can't work is said once, in one sentence."""
         try:
             open_bundle(SETTINGS.bundle)
-            _check_port(SETTINGS.grpc_host, SETTINGS.grpc_port)
+            _check_port("HTTP", *_http_address())
+            _check_port("gRPC", SETTINGS.grpc_host, SETTINGS.grpc_port)
         except AdaptSegError as error:
             sys.exit(f"adaptseg-serve: {error}")
 
     @bentoml.on_startup
     async def start(self) -> None:
+        try:
+            await self._start()
+        except AdaptSegError as error:
+            # What `check` could not see. An exception here would become four pages of tracebacks.
+            print(f"adaptseg-serve: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    async def _start(self) -> None:
         from prometheus_client import REGISTRY
 
         bundle = open_bundle(SETTINGS.bundle)
@@ -125,8 +136,14 @@ def _doors(segmenter: Segmenter) -> list[Door]:
     return [GrpcServer(segmenter, SETTINGS)]
 
 
-def _check_port(host: str, port: int) -> None:
-    """ConfigError where the gRPC port is taken; BentoML says so itself of the HTTP port."""
+def _http_address() -> tuple[str, int]:
+    """Where `bentoml serve` is about to listen: its own flags go before the settings."""
+    context = click.get_current_context(silent=True)
+    flags = context.params if context else {}
+    return flags.get("host") or SETTINGS.http_host, flags.get("port") or SETTINGS.http_port
+
+
+def _check_port(door: str, host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -134,6 +151,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"The gRPC door can't open on {host}:{port} ({error.strerror}). Stop what is there, or set "
-                "ADAPTSEG_GRPC_PORT to a free port, or to 0 for no gRPC."
+                f"The {door} door can't open on {host}:{port} ({error.strerror}). Stop what is there, or set "
+                f"ADAPTSEG_{door.upper()}_PORT to a free port."
             ) from None

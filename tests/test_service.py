@@ -157,9 +157,17 @@ def test_a_taken_grpc_port_is_one_sentence(tmp_path: Path, tiny_bundle: Path) ->
     assert f"adaptseg-serve: The gRPC door can't open on 127.0.0.1:{port}" in said
 
 
-def fails_to_start(folder: Path, **environ: str) -> str:
+def test_a_taken_http_port_is_one_sentence(tmp_path: Path, tiny_bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = fails_to_start(tmp_path, port, ADAPTSEG_BUNDLE=str(tiny_bundle), ADAPTSEG_GRPC_PORT="0")
+    assert f"adaptseg-serve: The HTTP door can't open on 127.0.0.1:{port}" in said
+
+
+def fails_to_start(folder: Path, port: int | None = None, **environ: str) -> str:
     """What `bentoml serve` prints; it must end by itself, with an error and without a traceback."""
-    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", "127.0.0.1", "--port", str(free_port())]
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", "127.0.0.1"]
+    command += ["--port", str(port or free_port())]
     variables = os.environ | {"BENTOML_HOME": str(folder / "bentoml")} | environ
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
