@@ -1,16 +1,23 @@
 """What runs a bundle's graph. A predictor is synchronous and knows nothing of requests."""
 
+import importlib.util
+import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
+
+Runtime = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "openvino", "openvino-bf16"]
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+
+_log = logging.getLogger(__name__)
 
 
 class Predictor(Protocol):
@@ -18,7 +25,7 @@ class Predictor(Protocol):
 
     @property
     def runtime(self) -> str:
-        """Name and device, for logs and answers: "onnxruntime-cpu"."""
+        """Name and device, for logs and answers: "onnxruntime-cpu", "openvino-cpu-bf16"."""
         ...
 
     def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
@@ -32,8 +39,37 @@ class Predictor(Protocol):
         ...
 
 
-def load_predictor(bundle: Bundle, threads: int = 0) -> Predictor:
-    """The predictor that fits this machine; `threads` 0 lets the runtime choose."""
-    from adaptseg_serve.runtimes.onnxruntime import OnnxRuntimePredictor
+def load_predictor(bundle: Bundle, threads: int = 0, runtime: Runtime = "auto") -> Predictor:
+    """The predictor called `runtime`; `threads` 0: as many as the process may use.
 
-    return OnnxRuntimePredictor(bundle, threads=threads)
+    "auto" is onnxruntime, on CUDA where it starts there and else on the CPU: always the same one on the same
+    machine, and fp32, so that label maps stay those of the bundle's parity figures. OpenVINO is taken only by name.
+    """
+    wanted: Sequence[Runtime] = ("onnxruntime-cuda", "onnxruntime-cpu") if runtime == "auto" else (runtime,)
+    for name in wanted:
+        try:
+            predictor = _load(bundle, threads, name)
+        except ConfigError as error:
+            if name == wanted[-1]:
+                raise
+            _log.info("runtime %s is not for this machine: %s", name, error)
+            continue
+        _log.info("bundle %s %s runs on %s (asked for: %s)", bundle.name, bundle.version, predictor.runtime, runtime)
+        return predictor
+    raise AssertionError("unreachable: the last runtime returns or raises")
+
+
+def _load(bundle: Bundle, threads: int, runtime: Runtime) -> Predictor:
+    match runtime:
+        case "onnxruntime-cpu" | "onnxruntime-cuda":
+            from adaptseg_serve.runtimes.onnxruntime import OnnxRuntimePredictor
+
+            return OnnxRuntimePredictor(bundle, threads, "cuda" if runtime == "onnxruntime-cuda" else "cpu")
+        case "openvino" | "openvino-bf16":
+            if importlib.util.find_spec("openvino") is None:
+                raise ConfigError("OpenVINO is not installed. Install it: pip install 'adaptseg-serve[openvino]'")
+            from adaptseg_serve.runtimes.openvino import OpenVinoPredictor
+
+            return OpenVinoPredictor(bundle, threads, "bf16" if runtime == "openvino-bf16" else "fp32")
+        case _:
+            raise ConfigError(f"no runtime {runtime!r}; there are {', '.join(get_args(Runtime))}.")
