@@ -1,4 +1,4 @@
-// How pictures come in: chosen, dropped, pasted, or one of the samples; and made fit for the service.
+// How pictures come in (chosen, dropped, pasted, or one of the samples), are made fit for the service, and go out.
 
 import { Problem } from "./api.js";
 
@@ -42,12 +42,23 @@ export async function fetchSample(path) {
  */
 export async function prepare(file, limits) {
   const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) return { bitmap, body: file };
   const { max_pixels = Infinity, max_body_bytes = Infinity } = limits;
+  if (!bitmap && file.size > max_body_bytes) {
+    const [has, may] = [file.size, max_body_bytes].map((bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`);
+    throw new Problem("Too large", `The file has ${has}, the service takes ${may}, and this browser can't scale it.`, { status: 413 });
+  }
+  if (!bitmap) return { bitmap, body: file };
   const allowed = file.size > max_body_bytes ? Math.min(max_pixels, 4e6) : max_pixels;
   const pixels = bitmap.width * bitmap.height;
   if (ACCEPTED.includes(file.type) && file.size <= max_body_bytes && pixels <= max_pixels) return { bitmap, body: file };
   return { bitmap, body: await toJpeg(bitmap, Math.min(1, Math.sqrt(allowed / pixels)), 0.92) };
+}
+
+export function save(blob, name, suffix) {
+  const address = URL.createObjectURL(blob);
+  const stem = name.replace(/\.[^.]*$/, "") || "picture";
+  Object.assign(document.createElement("a"), { href: address, download: `${stem}-${suffix}.png` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
 export async function toJpeg(picture, scale, quality) {

@@ -10,6 +10,7 @@ const WINDOW_MS = 2000; // over which frames per second are counted
 export class Live {
   #video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, loop: true });
   #abort = null;
+  #starts = 0;
   #cleanUp = () => {};
 
   /** onFrame(bitmap, answer, {fps, skipped}) for each answer; onProblem(problem) when it ends by itself. */
@@ -18,13 +19,14 @@ export class Live {
     this.onProblem = onProblem;
   }
 
-  get running() {
-    return this.#abort !== null;
-  }
-
   async startCamera() {
     this.stop();
+    const start = this.#starts;
     const stream = await openCamera();
+    if (start !== this.#starts) {
+      stream.getTracks().forEach((track) => track.stop()); // Permission came after something else was begun.
+      return;
+    }
     this.#cleanUp = () => stream.getTracks().forEach((track) => track.stop());
     this.#video.srcObject = stream;
     await this.#start();
@@ -47,6 +49,7 @@ export class Live {
   }
 
   stop() {
+    this.#starts++;
     this.#abort?.abort();
     this.#abort = null;
     this.#video.pause();

@@ -74,8 +74,8 @@ export class Legend {
   }
 }
 
-/** timings: [[stage, ms], ...] */
-export function showTiming({ total, bar, stages }, timings, sum) {
+/** timings: [[stage, ms], ...], of `total` ms */
+export function showTiming({ total, bar, stages }, { timings, total: sum }) {
   total.textContent = milliseconds(sum);
   const whole = timings.reduce((all, [, ms]) => all + ms, 0) || 1;
   bar.replaceChildren(

@@ -8,6 +8,7 @@ export class View {
   #overlay = new OffscreenCanvas(1, 1);
   #photo = null;
   #colors = new Uint32Array(256);
+  #spotlight = null;
 
   constructor(canvas) {
     this.canvas = canvas;
@@ -15,7 +16,6 @@ export class View {
     this.map = null;
     this.opacity = 0.55;
     this.hidden = new Set();
-    this.spotlight = null;
   }
 
   /** classes: [{train_id, color: [r, g, b]}]; ids without a class, the ignored among them, are black. */
@@ -48,6 +48,13 @@ export class View {
     this.compose();
   }
 
+  /** Let every class but this one step back; null: none. */
+  setSpotlight(id) {
+    if (this.#spotlight === id) return;
+    this.#spotlight = id;
+    this.recolor();
+  }
+
   compose() {
     const { width, height } = this.canvas;
     const context = this.#context;
@@ -57,10 +64,6 @@ export class View {
     context.globalAlpha = this.opacity;
     context.drawImage(this.#overlay, 0, 0);
     context.globalAlpha = 1;
-  }
-
-  get photographed() {
-    return this.#photo !== null;
   }
 
   /** CSS colour of a train id. */
@@ -82,10 +85,10 @@ export class View {
   }
 
   #table() {
-    const spotlit = this.spotlight !== null && !this.hidden.has(this.spotlight);
+    const spotlit = this.#spotlight !== null && !this.hidden.has(this.#spotlight);
     return this.#colors.map((color, id) => {
       if (this.hidden.has(id)) return 0;
-      return spotlit && id !== this.spotlight ? withAlpha(color, DIMMED) : color;
+      return spotlit && id !== this.#spotlight ? withAlpha(color, DIMMED) : color;
     });
   }
 }
