@@ -10,10 +10,8 @@ import contextlib
 import contextvars
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,37 +21,10 @@ from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.predictor import Size
+from adaptseg_serve.waiting import Answer, Item, Waiting
 
 Run = Callable[[NDArray[np.uint8], Sequence[Size]], list[LabelMap]]
 """`Predictor.predict`: (N, H, W, 3) uint8 and N sizes -> N label maps."""
-
-Key = tuple[tuple[int, ...], str]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One label map, and how long its image waited and its batch ran (seconds)."""
-
-    label_map: LabelMap
-    queue: float
-    infer: float
-
-
-@dataclass(eq=False)
-class _Item:
-    image: NDArray[np.uint8]
-    size: Size
-    arrived: float
-    deadline: float | None
-    future: "asyncio.Future[Answer]"
-
-    @property
-    def key(self) -> Key:
-        return self.image.shape, self.image.dtype.str
-
-    def is_wanted(self, now: float) -> bool:
-        """Does anybody still wait for the answer?"""
-        return not self.future.done() and (self.deadline is None or now < self.deadline)
 
 
 class Batcher:
@@ -72,8 +43,7 @@ class Batcher:
         self._run = run
         self._max_batch, self._max_items, self._max_bytes, self._max_delay = max_batch, max_items, max_bytes, max_delay
         self._metrics = metrics or Metrics()
-        self._queues: dict[Key, deque[_Item]] = {}
-        self._items = self._bytes = 0
+        self._waiting = Waiting()
         self._pace = 0.0
         self._closing = False
         self._wake = asyncio.Event()
@@ -84,16 +54,16 @@ class Batcher:
     @property
     def depth(self) -> int:
         """Images that wait; those that run are not counted."""
-        return self._items
+        return len(self._waiting)
 
     def check_room(self, items: int = 1, nbytes: int = 0) -> None:
         """Raise Busy unless `items` more images of `nbytes` in all may wait."""
         if self._closing:
             raise Busy("The service is shutting down. Send the request to another replica, or again later.", 5.0)
-        if self._items + items > self._max_items or self._bytes + nbytes > self._max_bytes:
+        if self.depth + items > self._max_items or self._waiting.nbytes + nbytes > self._max_bytes:
             self._metrics.dropped("busy")
             raise Busy(
-                f"The queue is full ({self._items} images wait). Try again after the time in Retry-After, "
+                f"The queue is full ({self.depth} images wait). Try again after the time in Retry-After, "
                 "send fewer requests at once, or raise ADAPTSEG_QUEUE_DEPTH.",
                 self.retry_after,
             )
@@ -101,7 +71,7 @@ class Batcher:
     @property
     def retry_after(self) -> float:
         """Seconds in which the queue should be empty, by the pace of late; at least 1."""
-        batches = math.ceil(self._items / self._max_batch) + 1
+        batches = math.ceil(self.depth / self._max_batch) + 1
         return max(1.0, batches * self._pace)
 
     async def submit(self, image: NDArray[np.uint8], size: Size, deadline: float | None = None) -> Answer:
@@ -115,8 +85,10 @@ class Batcher:
             self._metrics.dropped("deadline")
             raise DeadlineExceeded("The request's deadline passed before it could be queued. Allow it more time.")
         self.check_room(1, image.nbytes)
-        item = _Item(image, size, now, deadline, asyncio.get_running_loop().create_future())
-        self._append(item)
+        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._metrics.depth(self.depth)
+        self._wake.set()
         limit = asyncio.timeout(None if deadline is None else deadline - now)
         try:
             async with limit:
@@ -138,50 +110,31 @@ class Batcher:
         self._device.shutdown()
 
     def _give_up(self) -> None:
-        for item in [item for queue in self._queues.values() for item in queue]:
-            if not item.future.done():
-                item.future.set_exception(Busy("The service shut down before this request's turn. Try again.", 5.0))
-        self._queues.clear()
-        self._count(-self._items, -self._bytes)
+        while items := self._waiting.take(self._max_batch):
+            for item in items:
+                item.fail(Busy("The service shut down before this request's turn. Try again.", 5.0))
+        self._metrics.depth(0)
 
-    def _append(self, item: _Item) -> None:
-        self._queues.setdefault(item.key, deque()).append(item)
-        self._count(1, item.image.nbytes)
-        self._wake.set()
-
-    def _forget(self, item: _Item, reason: Literal["deadline", "cancelled"]) -> None:
-        """Drop `item` if it still waits; running and finished items are no longer in any deque."""
-        queue = self._queues.get(item.key)
-        if queue and item in queue:
-            queue.remove(item)
-            self._prune(item.key)
-            self._count(-1, -item.image.nbytes)
+    def _forget(self, item: Item, reason: Literal["deadline", "cancelled"]) -> None:
+        """Drop `item` if it still waits; what runs or is done is past that."""
+        if self._waiting.remove(item):
+            self._metrics.depth(self.depth)
             self._metrics.dropped(reason)
 
-    def _prune(self, key: Key) -> None:
-        if not self._queues[key]:
-            del self._queues[key]
-
-    def _count(self, items: int, nbytes: int) -> None:
-        self._items += items
-        self._bytes += nbytes
-        self._metrics.depth(self._items)
-
     async def _work(self) -> None:
-        while self._queues or not self._closing:
-            if not self._queues:
+        while self._waiting or not self._closing:
+            if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
             else:
                 await self._company()
-                # All may have been cancelled meanwhile.
-                if self._queues and (batch := self._take()):
+                if batch := self._take():
                     await self._serve(batch)
 
     async def _company(self) -> None:
         """With a `max_delay`, wait until the oldest image has been here that long or a batch is full."""
-        while self._max_delay and self._queues and not self._closing:
-            queue = self._oldest()
+        while self._max_delay and self._waiting and not self._closing:
+            queue = self._waiting.oldest()
             left = queue[0].arrived + self._max_delay - time.monotonic()
             if left <= 0 or len(queue) >= self._max_batch:
                 return
@@ -189,25 +142,16 @@ class Batcher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), left)
 
-    def _oldest(self) -> deque[_Item]:
-        return min(self._queues.values(), key=lambda queue: queue[0].arrived)
-
-    def _take(self) -> list[_Item]:
-        """The next batch, at most `max_batch` images of one shape, oldest first; without what nobody waits for."""
-        batch: list[_Item] = []
-        queue, now = self._oldest(), time.monotonic()
-        key = queue[0].key
-        while queue and len(batch) < self._max_batch:
-            item = queue.popleft()
-            self._count(-1, -item.image.nbytes)
-            if item.is_wanted(now):
-                batch.append(item)
-            else:
-                self._metrics.dropped("deadline")
-        self._prune(key)
+    def _take(self) -> list[Item]:
+        """The next batch, without what nobody waits for; all may have been cancelled meanwhile."""
+        now, taken = time.monotonic(), self._waiting.take(self._max_batch)
+        self._metrics.depth(self.depth)
+        batch = [item for item in taken if item.is_wanted(now)]
+        for _ in range(len(taken) - len(batch)):
+            self._metrics.dropped("deadline")
         return batch
 
-    async def _serve(self, batch: list[_Item]) -> None:
+    async def _serve(self, batch: list[Item]) -> None:
         """Run `batch` and answer each of its items; if it fails, run its items alone."""
         started = time.monotonic()
         try:
@@ -218,19 +162,17 @@ class Batcher:
         now = time.monotonic()
         self._pace = now - started
         for item, label_map in zip(batch, label_maps, strict=True):
-            if not item.future.done():
-                item.future.set_result(Answer(label_map, started - item.arrived, now - started))
+            item.answer(Answer(label_map, started - item.arrived, now - started))
 
-    async def _serve_alone(self, batch: list[_Item], error: Exception) -> None:
+    async def _serve_alone(self, batch: list[Item], error: Exception) -> None:
         if len(batch) == 1:
-            if not batch[0].future.done():
-                batch[0].future.set_exception(error)
+            batch[0].fail(error)
             return
         for item in batch:
             if item.is_wanted(time.monotonic()):
                 await self._serve([item])
 
-    async def _execute(self, batch: list[_Item]) -> list[LabelMap]:
+    async def _execute(self, batch: list[Item]) -> list[LabelMap]:
         self._metrics.batch(len(batch))
         images, sizes = [item.image for item in batch], [item.size for item in batch]
         return await asyncio.get_running_loop().run_in_executor(self._device, self._predict, images, sizes)

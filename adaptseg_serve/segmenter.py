@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.batcher import Answer, Batcher
+from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
@@ -25,6 +25,7 @@ from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.settings import Settings
+from adaptseg_serve.waiting import Answer
 
 Image = NDArray[np.uint8]
 WantedSize = Literal["input", "model"]

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adaptseg_serve.batcher import Answer, Batcher
+from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Size
+from adaptseg_serve.waiting import Answer
 
 POISON = 255
 
