@@ -47,6 +47,10 @@ def frame(number: int, **fields: Any) -> pb.StreamSegmentRequest:
     return pb.StreamSegmentRequest(frame_id=number, **{"image": pb.Image(raw=raw), **fields})
 
 
+async def read_all(answers: Any) -> list[pb.StreamSegmentResponse]:
+    return [answer async for answer in answers]
+
+
 def ids(answers: list[pb.StreamSegmentResponse]) -> list[int]:
     return [a.result.frame_id if a.HasField("result") else a.dropped.frame_id for a in answers]
 
@@ -250,15 +254,17 @@ def test_draining_is_seen_at_once_and_ends_streams(tiny_bundle: Path) -> None:
                 await asyncio.sleep(0.01)
                 yield frame(number)
 
-        stream = stub.StreamSegment(camera())
-        await stream.read()
+        answers = aiter(stub.StreamSegment(camera()))
+        await anext(answers)
         started = time.monotonic()
         door.segmenter.drain()
         assert (await watch.read()).status == NOT_SERVING
         assert time.monotonic() - started < 0.1
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
         assert await stub.Segment(pb.SegmentRequest(image=RAW)).code() == grpc.StatusCode.UNAVAILABLE
-        assert await stream.code() == grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read_all(answers)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert time.monotonic() - started < 1
 
     in_door(tiny_bundle, work, PacedPredictor())

@@ -42,7 +42,10 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         enable_server_reflection((*SERVICES, HEALTH, REFLECTION), server)
         await self._announce()
-        _bind(server, self._address)
+        if problem := _bind(server, self._address):
+            await server.stop(None)
+            del server  # Its __del__ needs the running loop, and the traceback would keep it beyond that.
+            raise ConfigError(problem)
         await server.start()
         self._server = server
         self._segmenter.on_drain.append(self.enter_drain)
@@ -54,8 +57,9 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Take no more calls, finish those at work, and cancel what is left after `grace` seconds."""
         self.enter_drain()
-        if self._server is not None:
-            await self._server.stop(grace)
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace)
 
     async def _announce(self) -> None:
         status = HealthCheckResponse.SERVING if self._segmenter.ready else HealthCheckResponse.NOT_SERVING
@@ -67,14 +71,16 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _bind(server: grpc.aio.Server, address: str) -> None:
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    """What stands in the way, or ""."""
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ConfigError(
+        return (
             f"The gRPC door can't open on {address} ({error}). Stop what is there, or set ADAPTSEG_GRPC_HOST "
             "and ADAPTSEG_GRPC_PORT to an address and port of this machine that are free."
-        ) from None
+        )
+    return ""
 
 
 def _options(max_message: int) -> list[tuple[str, int]]:

@@ -64,10 +64,12 @@ async def grpc_door(bundle: Path, predictor: Predictor | None = None, **settings
     server = GrpcServer(segmenter, chosen)
     await server.start()
     target = f"127.0.0.1:{port}"
-    async with grpc.aio.insecure_channel(target, options=MESSAGE_LIMIT) as channel:
-        yield Door(segmenter, server, channel, target)
-    await server.stop(0)
-    await segmenter.close(0)
+    try:
+        async with grpc.aio.insecure_channel(target, options=MESSAGE_LIMIT) as channel:
+            yield Door(segmenter, server, channel, target)
+    finally:
+        await server.stop(0)
+        await segmenter.close(0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
