@@ -40,6 +40,10 @@ class Canvas:
         if train_id is not None:
             cv2.fillPoly(self.label_map, [corners], train_id, cv2.LINE_8, _BITS)
 
+    def outline(self, points: Points, train_id: int) -> None:
+        """Label the polygon (N, 2) px and paint nothing: where annotators label a whole and let its gaps be."""
+        cv2.fillPoly(self.label_map, [_fixed_point(points)], train_id, cv2.LINE_8, _BITS)
+
     def fill_all(self, polygons: Points, color: Color, train_id: int) -> None:
         """Paint many polygons (K, N, 2) px, which must not overlap, at once."""
         corners = _fixed_point(polygons)

@@ -39,6 +39,11 @@ def draw_barrier(stage: Stage, barrier: Barrier) -> None:
         _sheet(stage, barrier, a, along, sun, distance)
         return
     color = stage.light.shade(barrier.color, 0.2 + 0.6 * sun, distance)
+    up = np.array((0.0, barrier.height, 0.0))
+    whole = stage.camera.polygon([a, b, b + up, a + up])
+    if whole is None:
+        return
+    stage.canvas.outline(whole, FENCE)
     match barrier.kind:
         case "railing":
             _rails(stage, a, along, (0.12, barrier.height - 0.05), 0.045, color)

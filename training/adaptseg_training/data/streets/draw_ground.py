@@ -73,7 +73,8 @@ def _grain(
     factor = 1.0 + amount * (wide + fine * near)
     middle = x - 0.5 * scene.road.curve * z * z
     tracks = 0.03 * np.cos(middle * (2 * np.pi / 1.7)) * (labels == ROAD)
-    slabs = _slabs(middle, z, near) * (labels == SIDEWALK)
+    slabbed = float(rng.choice([0.0, rng.uniform(0.4, 1.2)], p=[0.4, 0.6]))  # many pavements are asphalt too
+    slabs = _slabs(middle, z, near * slabbed) * (labels == SIDEWALK)
     return np.asarray(factor + tracks - slabs, np.float32)
 
 

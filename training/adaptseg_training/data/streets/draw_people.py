@@ -94,6 +94,9 @@ def draw_two_wheeler(stage: Stage, bike: TwoWheeler) -> None:
         _bicycle(stage, sheet, wide, frame)
     if bike.ridden:
         _rider(stage, sheet, wide, coat)
+        if abs(wide) < 0.4:  # the wheel between the rider and the camera
+            dark = stage.light.shade((24, 24, 26), 0.2, sheet.depth)
+            sheet.bar((0.0, 0.0), (0.0, 0.66), 0.09, dark, MOTORCYCLE if bike.kind == "motorcycle" else BICYCLE)
 
 
 def _wheel(sheet: Cutout, x: float, radius: float, wide: float, thick: float, color: Color, train_id: int) -> None:

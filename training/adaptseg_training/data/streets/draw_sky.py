@@ -24,6 +24,7 @@ def draw_sky(stage: Stage, rng: np.random.Generator) -> None:
     cover = _clouds(*coarse, rng)[:, :, None] * look.clouds * float(rng.uniform(0.2, 1.2))
     bright = np.maximum(skyline, 0.85 * skyline.max())
     sky = sky + (bright - sky) * np.clip(cover, -0.6, 0.9)
+    sky = sky + (250 - sky) * float(rng.uniform(0.0, 0.75)) * (skyline.max() > 220)  # by day most cameras see it pale
     white = rng.random() < look.white_sky
     sky = sky * (max(stage.light.exposure, 0.9) * np.asarray(stage.light.tint, np.float32))
     if white:
@@ -59,7 +60,7 @@ def draw_backdrop(stage: Stage, scene: Scene, rng: np.random.Generator) -> None:
                 BUILDING,
             )
             x += step * float(rng.uniform(0.7, 1.6))
-    _ridge(stage, base, unit * float(rng.uniform(1.5, 6)), 1.0, (74, 82, 58), 130, rng)
+    _ridge(stage, base, unit * float(rng.uniform(1.5, 8)), 1.0, (74, 82, 58), 130, rng)
 
 
 def _ridge(

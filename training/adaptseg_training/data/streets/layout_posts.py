@@ -18,9 +18,9 @@ def furnish(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> N
         _signals(scene, plan, side, plan.junction, rng)
     elif rng.random() < 0.12:
         _signals(scene, plan, side, float(rng.uniform(12, 40)), rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.42:
         _street_trees(scene, plan, side, rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         _railing(scene, plan, side, rng)
     for _ in range(int(rng.poisson(2.4))):
         s = float(rng.uniform(3, 40))

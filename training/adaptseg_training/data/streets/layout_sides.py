@@ -55,7 +55,7 @@ def _plot(
             inner = side.kerb + 0.4 * side.walk
             lay_ground(scene, plan, side, span, side.kerb, "terrain", side.walk * 0.4)
         lay_ground(scene, plan, side, span, inner, "sidewalk", side.edge - inner)
-        kerb = scaled(scene.paving, 1.25)
+        kerb = scaled(scene.paving, float(rng.uniform(0.85, 1.4)))
         d = sorted((side.hand * side.kerb, side.hand * (side.kerb + 0.16)))
         scene.patches.append(Patch(plan.road.strip((span[0], span[1]), (d[0], d[1])), kerb, "sidewalk"))
 

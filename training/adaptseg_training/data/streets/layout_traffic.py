@@ -94,7 +94,7 @@ def _two_wheelers(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
         edge = plan.road.right - 0.7 - (2.0 if plan.right.parking else 0)
         if not ahead:
             edge = plan.road.left + 0.7 + (2.0 if plan.left.parking else 0)
-        heading = plan.road.heading(s) + (0.0 if ahead else np.pi) + float(rng.normal(0, 0.1))
+        heading = plan.road.heading(s) + (0.0 if ahead else np.pi) + float(rng.normal(0, 0.3))
         scene.things.append(_two_wheeler(plan.road.at(s, edge), heading, motor, True, rng))
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 6))):

@@ -55,7 +55,7 @@ class Light:
 
 def cast_light(look: Look, sun_angle: float, rng: np.random.Generator) -> Light:
     """`sun_angle` (rad): where over the ground the sun stands, 0 ahead, positive to the right."""
-    exposure = float(np.exp(rng.normal(0.0, 0.16)))
+    exposure = float(np.exp(rng.normal(0.0, 0.2)))
     warm = float(rng.normal(0.0, 0.03))
     tint = (1.0 + warm, 1.0, 1.0 - warm)
     haze = tuple(0.95 * c for c in look.skyline)

@@ -24,7 +24,7 @@ def _grow(kind: str, variant: int) -> Sprite:
     color, cover = np.zeros((_SIDE, _SIDE, 3), np.uint8), np.zeros((_SIDE, _SIDE), np.uint8)
     match kind:
         case "bare":
-            _branch(color, cover, np.array([_SIDE / 2, _SIDE - 1.0]), -np.pi / 2, _SIDE * 0.27, _SIDE * 0.035, rng)
+            _branch(color, cover, np.array([_SIDE / 2, _SIDE - 1.0]), -np.pi / 2, _SIDE * 0.21, _SIDE * 0.035, rng)
             outline = np.asarray(cv2.morphologyEx(cover, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8)), np.uint8)
         case "broadleaf":
             _branch(color, cover, np.array([_SIDE / 2, _SIDE - 1.0]), -np.pi / 2, _SIDE * 0.24, _SIDE * 0.05, rng)
@@ -70,7 +70,7 @@ def _crown(
     leaves = crop(fractal_tile(70, coarsest=32, falloff=0.95), rng, _SIDE, _SIDE)
     soft = np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.5), np.float32)
     inside = np.asarray(cv2.GaussianBlur((depth > 0).astype(np.float32), (0, 0), float(rng.uniform(3, 7))), np.float32)
-    solid = np.where(inside + 0.28 * leaves > float(rng.uniform(0.5, 0.72)), 255, 0).astype(np.uint8)
+    solid = np.where((inside > 0.2) & (inside + 0.28 * leaves > float(rng.uniform(0.5, 0.72))), 255, 0).astype(np.uint8)
     tone3 = np.clip(np.maximum(soft, 60) * (1 + 0.36 * leaves) / 110, 0.12, 2.4)[:, :, None]
     base = (
         np.asarray((76, 84, 50), np.float32)
