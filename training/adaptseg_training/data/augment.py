@@ -46,13 +46,13 @@ def recolour(image: Image, rng: Rng) -> Image:
 
 
 def tone_curves(rng: Rng) -> NDArray[np.uint8]:
-    """(1, 256, 3) uint8 for cv2.LUT: one curve per channel, of a common gain, gamma and offset and a small one of its own."""
+    """(1, 256, 3) uint8 for cv2.LUT: a common gain, gamma and offset, and a small gain of each channel's own."""
     gain = rng.uniform(0.7, 1.3) * rng.uniform(0.92, 1.08, 3)
     gamma = 1.5 ** rng.uniform(-1, 1)
     offset = rng.uniform(-25, 25)
     level = (np.arange(256)[:, None] / 255.0) ** gamma * 255.0
     curves = np.clip((level - 128) * gain + 128 + offset, 0, 255)
-    return curves.astype(np.uint8).reshape(1, 256, 3)
+    return np.asarray(curves, np.uint8).reshape(1, 256, 3)
 
 
 def _colourfulness(image: Image, factor: float) -> Image:
