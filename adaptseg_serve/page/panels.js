@@ -118,7 +118,8 @@ export function showModel({ name, note, facts }, card) {
 function scores(metrics) {
   return Object.entries(metrics ?? {}).map(([dataset, values]) => {
     const key = Object.keys(values ?? {}).find((name) => /^m(ean_)?iou/i.test(name));
-    const frames = values?.frames ? `, ${values.frames} frames` : "";
+    const count = values?.frames ?? values?.images;
+    const frames = count ? `, ${count} frames` : "";
     return [`mIoU, ${dataset}`, key && `${(100 * values[key]).toFixed(1)} %${frames}`];
   });
 }

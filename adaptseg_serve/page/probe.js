@@ -65,6 +65,7 @@ export class Probe {
     if (!known) return;
     const { width, height } = this.view.map;
     const [x, y] = [clamp(pixel[0], width), clamp(pixel[1], height)];
+    this.readout.toggleAttribute("data-up", y > 0.7 * height); // never over the pixel it is about
     const id = this.view.at(x, y);
     const name = this.names.get(id) ?? "unknown class";
     const number = id === IGNORE_ID ? "" : ` \u00b7 train id ${id}`;
