@@ -125,10 +125,10 @@ def test_a_small_file_of_a_huge_image_costs_nothing() -> None:
     data = blank_png(13000, 13000)
     assert len(data) < 520_000
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(TooLarge, match=r"13000 x 13000 = 169000000 pixels"):
         decode_image(data, LIMIT)
-    seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.thread_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 0.01
     assert peak < 1_000_000
@@ -145,10 +145,10 @@ def test_a_small_file_of_a_huge_image_costs_nothing() -> None:
     ids=["segments", "fill", "stray", "chunks"],
 )
 def test_no_header_takes_long_to_read(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(BadImage):
         read_header(data)
-    assert time.perf_counter() - started < 0.2
+    assert time.thread_time() - started < 0.1
 
 
 @given(st.data())
