@@ -1,10 +1,13 @@
 """Checkpoint -> bundle: trace, compare, and only then write."""
 
+import dataclasses
 import platform
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -15,6 +18,7 @@ from adaptseg_export.graph import write_graph
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import Parity, compare, require
 from adaptseg_export.probes import probes
+from adaptseg_export.scoring import scores
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -33,17 +37,22 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model.onnx"
         say("tracing the generator ...")
-        write_graph(deployment, model)
+        write_graph(deployment, model, half_weights=options.weights == "fp16")
         say(f"comparing onnxruntime with PyTorch ({model.stat().st_size / 1e6:.1f} MB graph) ...")
-        parity = compare(deployment, model, probes(spec, options.images))
+        parity = compare(deployment, model, probes(spec, options.images), options.weights)
         require(parity)
-        write_bundle(options.bundle, model, record(checkpoint, options, spec, parity), overwrite=options.overwrite)
+        unscored = record(checkpoint, options, spec, parity)
+        if options.score is not None:
+            say("scoring the graph on labelled images ...")
+        metrics = scores(options, model, unscored) or unscored.metrics
+        scored = dataclasses.replace(unscored, metrics=metrics)
+        write_bundle(options.bundle, model, scored, overwrite=options.overwrite)
     return parity
 
 
 def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec, parity: Parity) -> Record:
     """What the bundle says about itself."""
-    config, settings = checkpoint.config, to_settings(checkpoint.config)
+    config, settings = checkpoint.config, without_folders(to_settings(checkpoint.config))
     return Record(
         name=options.name or options.bundle.name,
         preprocess=spec,
@@ -52,14 +61,23 @@ def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec,
         producer=producer(),
         training={
             "preset": checkpoint.preset,
-            "command": checkpoint.command,
+            "command": shlex.join(without_folders(word) for word in shlex.split(checkpoint.command)),
             "step": checkpoint.step,
             "note": options.note,
             "config": settings,
         },
-        metrics=checkpoint.metrics,
+        metrics={"during training": checkpoint.metrics} if checkpoint.metrics else {},
         parity=parity.record(),
     )
+
+
+def without_folders(value: Any) -> Any:
+    """Settings with every path cut to its last part: a bundle travels, the exporting machine's folders don't."""
+    if isinstance(value, dict):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def producer() -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import helper, numpy_helper
 
 from adaptseg_export.deployment import Deployment
 
@@ -15,9 +18,12 @@ OPSET = 18
 MIN_SIDE, MAX_SIDE = 32, 8192
 """Heights and widths the graph is traced for, in pixels; the smallest is one cell of a stride-32 discriminator."""
 
+_LARGE = 1024
+"""Weights of fewer elements (biases, mean, std) stay fp32: they cost nothing."""
 
-def write_graph(deployment: Deployment, path: Path) -> None:
-    """Trace `deployment` and write a checked ONNX file to `path`."""
+
+def write_graph(deployment: Deployment, path: Path, *, half_weights: bool = False) -> None:
+    """Trace `deployment` and write a checked ONNX file to `path`; `half_weights` stores large weights as fp16."""
     # Batch 2: a dimension of 1 would be taken for a constant. eval() on the wrapper, or its children train.
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
     dims = {
@@ -41,6 +47,8 @@ def write_graph(deployment: Deployment, path: Path) -> None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
     _strip_traces(model)
+    if half_weights:
+        _store_half(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path), save_as_external_data=False)
 
@@ -56,6 +64,21 @@ def _strip_traces(model: onnx.ModelProto) -> None:
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
+
+
+def _store_half(graph: onnx.GraphProto) -> None:
+    """Store float32 weights of a few KB and more as fp16 behind a Cast, which runtimes fold away on loading."""
+    casts = []
+    for weight in graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT or math.prod(weight.dims) < _LARGE:
+            continue
+        name = weight.name
+        half = numpy_helper.to_array(weight).astype(np.float16)
+        weight.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))
+        casts.append(helper.make_node("Cast", [weight.name], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 @contextlib.contextmanager

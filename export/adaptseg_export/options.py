@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
+
+from adaptseg_training.config import Dataset
+
+Weights = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class ExportOptions:
 
     Discriminators and the aux head are dropped; normalisation, upsampling and argmax go into the graph. The graph
     is then run beside PyTorch on several shapes and images, and the bundle is written only if the two agree in
-    99.99 % of pixels and every other pixel is a tie.
+    99.99 % of pixels and every other pixel is a tie (fp16 weights: 99.9 %).
     """
 
     checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
@@ -27,8 +31,14 @@ class ExportOptions:
     """What the model is good for and what it is not: one or two sentences for the model card."""
     size: Annotated[tuple[int, int] | None, arg(metavar="HEIGHT WIDTH")] = None
     """(height, width) the server resizes images to; the training size if not given."""
+    weights: Weights = "fp32"
+    """How weights are stored. fp16 halves the file; runtimes widen them on loading and compute in fp32."""
     images: Annotated[tuple[Path, ...], arg(metavar="PATH ...")] = ()
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
+    score: Annotated[tuple[Dataset, Path, str] | None, arg(metavar="DATASET ROOT SPLIT")] = None
+    """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val."""
+    baseline: Path | None = None
+    """Another checkpoint (the source-only one), scored beside it on the same images."""
     overwrite: bool = False
     """Replace the bundle that is there."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from adaptseg_export.parity import MIN_AGREEMENT, Parity
+from adaptseg_export.parity import Parity
 from adaptseg_serve.bundle import open_bundle
 
 
@@ -14,7 +14,7 @@ def report(parity: Parity, folder: Path) -> None:
     console = Console()
     console.print(_table(parity))
     console.print(
-        f"agreement {parity.agreement:.4%} of pixels (needed {MIN_AGREEMENT:.2%}; every other pixel is a tie), "
+        f"agreement {parity.agreement:.4%} of pixels (needed {parity.needed:.2%}), "
         f"largest logit difference {max(c.max_logit_difference for c in parity.comparisons):.1e}"
     )
     bundle = open_bundle(folder)
