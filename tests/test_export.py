@@ -1,0 +1,143 @@
+"""adaptseg-export writes a bundle that says what the generator says, or none."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from adaptseg_export.cli import main
+from adaptseg_export.deployment import Deployment, MainLevel
+from adaptseg_export.graph import write_graph
+from adaptseg_export.parity import Comparison, Parity, ParityError, compare, require
+from adaptseg_export.probes import probes
+from adaptseg_serve.bundle import MANIFEST, MODEL, open_bundle
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import CITYSCAPES
+from adaptseg_serve.predictor import load_predictor
+from adaptseg_serve.preprocess import PreprocessSpec, reference_spec
+from adaptseg_training.checkpoint import GENERATOR, RECORD
+from adaptseg_training.config import DomainConfig, GeneratorConfig, TrainConfig
+from adaptseg_training.models import Generator, build_generator
+from adaptseg_training.parsing import to_settings
+
+SIZE = (64, 96)
+LITE = GeneratorConfig(backbone="lite0", weights="none")
+TINY_RESNET = GeneratorConfig(backbone="resnet101", resnet_layers=(1, 1, 2, 1), weights="none")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return build_generator(LITE, len(CITYSCAPES), aux=True).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as training writes it: record and weights, aux head included."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    config = replace(TrainConfig(), generator=LITE, source=DomainConfig(size=SIZE, root=(Path("/home/me/streets"),)))
+    record = {"step": 7, "preset": "smoke", "command": "adaptseg-train smoke --source.root /home/me/streets"}
+    (folder / RECORD).write_text(json.dumps({**record, "metrics": {}, "config": to_settings(config)}))
+    save_file(generator.state_dict(), folder / GENERATOR)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path) -> Path:
+    folder = checkpoint.parent / "exported"
+    assert main([str(checkpoint), str(folder), "--note", "a note"]) == 0
+    return folder
+
+
+def test_the_bundle_records_where_it_comes_from(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    assert (opened.name, opened.preprocess.size, opened.labels.names) == ("exported", SIZE, CITYSCAPES.names)
+    training = opened.manifest["training"]
+    assert (training["preset"], training["step"], training["note"]) == ("smoke", 7, "a note")
+    assert opened.manifest["parity"]["agreement"] >= 0.9999
+
+
+def test_no_folder_of_the_exporting_machine_travels(bundle: Path) -> None:
+    assert "/home/me" not in (bundle / MANIFEST).read_text()
+    model = (bundle / MODEL).read_bytes()
+    assert b".py" not in model, "stack traces of the exporter"
+
+
+def test_the_graph_is_self_contained_opset_18_without_the_aux_head(bundle: Path, generator: Generator) -> None:
+    model = onnx.load(str(bundle / MODEL), load_external_data=False)
+    assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", 18)]
+    assert all(not weight.external_data for weight in model.graph.initializer)
+    stored = sum(int(np.prod(weight.dims)) for weight in model.graph.initializer)
+    aux = sum(p.numel() for name, p in generator.named_parameters() if name.startswith("aux"))
+    assert stored < sum(p.numel() for p in generator.parameters()) - aux // 2
+
+
+def test_the_served_label_map_is_the_generators(bundle: Path, generator: Generator) -> None:
+    opened = open_bundle(bundle)
+    image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    served = load_predictor(opened).predict(image[None], [(101, 77)])[0]
+    with torch.inference_mode():
+        logits = generator(torch.from_numpy(opened.preprocess.normalise(image))[None]).main
+        scores = torch.nn.functional.interpolate(logits, (101, 77), mode="bilinear", align_corners=True)
+    assert (served == scores[0].argmax(0).numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize("config", [LITE, TINY_RESNET], ids=["lite0", "resnet"])
+@pytest.mark.parametrize("spec", [reference_spec(SIZE), PreprocessSpec(SIZE, mean=(127.0,) * 3, std=(128.0,) * 3)])
+def test_every_generator_and_colour_order_agrees(config: GeneratorConfig, spec: PreprocessSpec, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    deployment = Deployment(MainLevel(build_generator(config, 19, aux=False)), spec).eval()
+    write_graph(deployment, tmp_path / "model.onnx")
+    parity = compare(deployment, tmp_path / "model.onnx", probes(spec))
+    require(parity)
+    assert {c.shape[0] for c in parity.comparisons} == {1, 2, 3}
+
+
+def test_a_graph_of_other_weights_is_refused(generator: Generator, tmp_path: Path) -> None:
+    spec = PreprocessSpec(SIZE, mean=(127.0,) * 3, std=(128.0,) * 3)
+    write_graph(Deployment(MainLevel(generator), spec), tmp_path / "model.onnx")
+    shifted = Deployment(MainLevel(generator), replace(spec, mean=(90.0,) * 3)).eval()
+    with pytest.raises(ParityError, match="No bundle was written"):
+        require(compare(shifted, tmp_path / "model.onnx", probes(spec)))
+
+
+@pytest.mark.parametrize(
+    ("disagreeing", "ties", "passes"), [(0, 0, True), (9, 9, True), (9, 8, False), (200, 200, False)]
+)
+def test_only_ties_may_disagree_and_few_of_them(disagreeing: int, ties: int, passes: bool) -> None:
+    parity = Parity((Comparison("probe", (1, 1000, 1000), disagreeing, ties, 1e-5),))
+    assert parity.passed is passes
+
+
+def test_fp16_weights_halve_the_file(checkpoint: Path, bundle: Path) -> None:
+    folder = checkpoint.parent / "half"
+    assert main([str(checkpoint), str(folder), "--weights", "fp16"]) in {0, 1}
+    if not folder.exists():
+        pytest.fail("random weights rounded to fp16 moved more than 0.1 % of the pixels")
+    assert (folder / MODEL).stat().st_size < 0.55 * (bundle / MODEL).stat().st_size
+
+
+def test_an_existing_folder_is_kept(checkpoint: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (bundle / MANIFEST).read_bytes()
+    assert main([str(checkpoint), str(bundle)]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert (bundle / MANIFEST).read_bytes() == before
+
+
+def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none"), str(tmp_path / "bundle")]) == 1
+    assert "neither a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_images_that_are_none_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        list(probes(reference_spec(SIZE), [tmp_path / "no.jpg"]))
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match=r"bad\.jpg can't be decoded"):
+        list(probes(reference_spec(SIZE), [tmp_path]))
