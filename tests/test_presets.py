@@ -1,0 +1,93 @@
+"""Every preset that ships parses, and a wrong word is answered with the right one."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_training.cli.data import Look
+from adaptseg_training.cli.train import parse_command
+from adaptseg_training.data.streets import LOOKS
+from adaptseg_training.parsing import from_settings, to_settings
+from adaptseg_training.presets import preset_names, preset_path
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_parses_and_survives_being_saved(name: str) -> None:
+    preset, config = parse_command([name])
+    assert preset == name
+    assert from_settings(to_settings(config), Path("config.yaml")) == config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_command_in_a_presets_header_parses(name: str) -> None:
+    header = [line.lstrip("# ") for line in preset_path(name).read_text().splitlines() if line.startswith("#")]
+    text = " ".join(header)
+    assert "Reproduces:" in text
+    assert "Cost:" in text
+    words = shlex.split(text.split("Command:")[1])
+    assert words[0] == "adaptseg-train"
+    assert parse_command(words[1:])[0] == name
+
+
+def test_flags_win_over_the_preset_in_either_spelling() -> None:
+    assert parse_command(["smoke", "--main.adv-weight", "0.5"])[1].main.adv_weight == 0.5
+    assert parse_command(["smoke", "--main.adv_weight=0.25"])[1].main.adv_weight == 0.25
+
+
+def test_an_unknown_preset_gets_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="Perhaps you meant smoke"):
+        parse_command(["smok"])
+
+
+def test_an_unknown_key_is_an_error_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text("main: {adv_wieght: 0.1}\n")
+    with pytest.raises(SystemExit) as caught:
+        parse_command([str(tmp_path / "mine.yaml")])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "main.adv-w" in said
+    assert "adv-weight" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("- a\n- b\n", "must hold settings"), ("main: {", "not a YAML file"), ("", "must hold settings")],
+)
+def test_a_file_that_is_no_preset_is_named(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=match):
+        parse_command([str(tmp_path / "mine.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [
+        (["--run.stop-step", "0"], "run.stop-step"),
+        (["--label-set", "mars"], "label-set"),
+        (["--source.size", "8", "8"], "source.size"),
+        (["--run.stop-step", "99"], "schedule-steps"),
+    ],
+)
+def test_values_no_run_can_have_name_their_flag(flags: list[str], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        parse_command(["smoke", *flags])
+
+
+def test_the_looks_on_the_command_line_are_the_renderers() -> None:
+    assert get_args(Look) == LOOKS
+
+
+def test_help_lists_the_presets_and_loads_no_torch() -> None:
+    code = (
+        "import sys\nfrom adaptseg_training.cli.train import train_command\n"
+        "try:\n train_command(['--help'])\nexcept SystemExit as end:\n assert end.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in preset_names())

@@ -1,0 +1,114 @@
+"""Every command in the README runs, in the order a reader types them."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.serving import free_port
+from PIL import Image
+
+from adaptseg_serve.bundle import packaged_bundle
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+SHELL = [block for language, block in BLOCKS if language == "sh"]
+PYTHON = [block for language, block in BLOCKS if language == "python"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """As after `. .venv/bin/activate`, with nothing of BentoML's left behind."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+
+
+def lines_of(block: str) -> list[str]:
+    """Commands that need a run of their own: the environment is there already, and make's targets come apart."""
+    return [line for line in block.splitlines() if line.strip() and not line.startswith((". ", "make "))]
+
+
+def run(line: str, folder: Path) -> None:
+    done = subprocess.run(line, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def recipe(target: str) -> str:
+    """What `make TARGET` runs once its environment exists."""
+    words = ["make", "--dry-run", "--assume-old=pyproject.toml", *shlex.split(target)]
+    words += [f"BIN={Path(sys.executable).parent}", f"VENV={sys.prefix}"]
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return printed.replace("\\\n", " ").strip().splitlines()[-1]
+
+
+@contextmanager
+def made_to_serve(folder: Path, bundle: Path, http_port: int, grpc_port: int) -> Iterator[None]:
+    """`make serve BUNDLE=...` until the block ends."""
+    line = recipe(f"serve BUNDLE={bundle} HTTP_PORT={http_port} GRPC_PORT={grpc_port}")
+    with subprocess.Popen(
+        line, shell=True, cwd=ROOT, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    ) as server:
+        try:
+            wait_until_ready(http_port, server)
+            yield
+        finally:
+            server.terminate()
+
+
+def wait_until_ready(port: int, server: "subprocess.Popen[bytes]") -> None:
+    give_up = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except OSError:
+            assert server.poll() is None, "make serve ended"
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    targets = re.findall(r"^make (\w+)", "\n".join(SHELL), re.MULTILINE)
+    assert {"serve", "test", "env"} <= set(targets)
+    assert all(recipe(target) for target in targets if target != "env")
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("make"), reason="needs curl and make")
+def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
+    tour, second_terminal = SHELL[1], SHELL[2]
+    for line in lines_of(tour):
+        run(line, folder)
+    http_port, grpc_port = free_port(), free_port()
+    with made_to_serve(folder, folder / "bundles" / "first", http_port, grpc_port):
+        for line in lines_of(second_terminal):
+            run(line.replace(":3000", f":{http_port}"), folder)
+    with Image.open(folder / "streets/images/00000000.jpg") as frame, Image.open(folder / "map.png") as answer:
+        assert (answer.mode, answer.size) == ("P", frame.size)
+        assert np.asarray(answer).max() < 19
+    assert Image.open(folder / "overlay.png").size == frame.size
+    assert len(list((folder / "predictions").rglob("*.png"))) >= 4
+
+
+def test_the_other_commands_print_help(folder: Path) -> None:
+    for line in lines_of(SHELL[3]):
+        run(line, folder)
+
+
+def test_the_python_example_asks_the_packaged_model(folder: Path) -> None:
+    http_port, grpc_port = free_port(), free_port()
+    (folder / "ask.py").write_text(PYTHON[0].replace(":3001", f":{grpc_port}") + "\nassert label_map.ndim == 3\n")
+    with made_to_serve(folder, packaged_bundle(), http_port, grpc_port):
+        run(f"{shlex.quote(sys.executable)} ask.py", folder)
