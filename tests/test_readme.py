@@ -75,6 +75,12 @@ def wait_until_ready(port: int, server: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.1)
 
 
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
@@ -95,10 +101,11 @@ def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
     with made_to_serve(folder, folder / "bundles" / "first", http_port, grpc_port):
         for line in lines_of(second_terminal):
             run(line.replace(":3000", f":{http_port}"), folder)
-    with Image.open(folder / "streets/images/00000000.jpg") as frame, Image.open(folder / "map.png") as answer:
-        assert (answer.mode, answer.size) == ("P", frame.size)
-        assert np.asarray(answer).max() < 19
-    assert Image.open(folder / "overlay.png").size == frame.size
+    frame, answer, overlay = (
+        opened(folder / name) for name in ("streets/images/00000000.jpg", "map.png", "overlay.png")
+    )
+    assert (answer.mode, answer.size, overlay.size) == ("P", frame.size, frame.size)
+    assert np.asarray(answer).max() < 19
     assert len(list((folder / "predictions").rglob("*.png"))) >= 4
 
 
