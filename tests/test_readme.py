@@ -43,7 +43,7 @@ def run(line: str, folder: Path) -> None:
 
 def recipe(target: str) -> str:
     """What `make TARGET` runs once its environment exists."""
-    words = ["make", "--dry-run", "--assume-old=pyproject.toml", *shlex.split(target)]
+    words = ["make", "--no-print-directory", "--dry-run", "--assume-old=pyproject.toml", *shlex.split(target)]
     words += [f"BIN={Path(sys.executable).parent}", f"VENV={sys.prefix}"]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return printed.replace("\\\n", " ").strip().splitlines()[-1]
