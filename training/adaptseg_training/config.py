@@ -100,7 +100,7 @@ class RunConfig:
     dir: Path = Path("runs")
     """Folder of all runs; this one gets a folder of its own inside."""
     name: str = ""
-    """Name of the run's folder; the preset's name and the time if empty."""
+    """Name of the run's folder; if empty the preset's name, with a number from the second run on."""
     resume: Path | None = None
     """Folder of an interrupted run to go on with, under its own config; other flags still count."""
     stop_step: int = 150_000

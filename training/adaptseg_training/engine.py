@@ -1,7 +1,6 @@
 """The training loop, from top to bottom."""
 
 import math
-from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -12,14 +11,13 @@ from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.domains import Domains, open_domains, step_batches
-from adaptseg_training.errors import TrainingError
 from adaptseg_training.interrupts import catching_interrupts
 from adaptseg_training.memory import keep_freed_memory
 from adaptseg_training.observe import preview, score
 from adaptseg_training.progress import Reporter
 from adaptseg_training.run import Run, open_run
 from adaptseg_training.scalars import Scalars
-from adaptseg_training.state import resume, save, save_diverged
+from adaptseg_training.state import diverged, resume, save
 
 OK, FAILED = 0, 1
 
@@ -55,7 +53,8 @@ def train_from(
             if done % pace.log_every == 0 or done == stop:
                 scalars.add(done, {**losses, "frames_per_second": reporter.frames_per_second()})
             if not all(map(math.isfinite, losses.values())):
-                raise diverged(run, adaptation, step, losses)
+                bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
+                raise diverged(run, adaptation, done, bad)
             if due(done, pace.preview_every, stop):
                 preview(run, adaptation, domains, device, done)
             metrics: dict[str, Any] = {}
@@ -73,17 +72,6 @@ def train_from(
 def due(done: int, every: int, stop: int) -> bool:
     """Is it time, after `done` steps, for what happens `every` so many steps and at the end? Never if 0."""
     return every > 0 and (done % every == 0 or done == stop)
-
-
-def diverged(run: Run, adaptation: Adaptation, step: int, losses: Mapping[str, float]) -> TrainingError:
-    """The error to raise for a loss that is no number; what is left of the run is kept aside for study."""
-    bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
-    place = save_diverged(run, adaptation, step + 1)
-    return TrainingError(
-        f"step {step + 1}: {bad}; training diverged. The state is kept in {place} for study. "
-        f"Lower the learning rate and go on from the last good checkpoint: {run.resume_command} "
-        f"--optimiser.lr {run.config.optimiser.lr / 4:g}"
-    )
 
 
 def frames_per_step(config: TrainConfig) -> int:

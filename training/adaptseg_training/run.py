@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,12 +37,14 @@ DIVERGED = "diverged_"
 
 @dataclass(frozen=True)
 class Run:
-    """An opened run. `command` and `preset` are written into every checkpoint."""
+    """An opened run. What it was started and resumed with is written into every checkpoint."""
 
     path: Path
     config: TrainConfig
     preset: str
     command: str
+    resumed: tuple[str, ...] = ()
+    """The commands that went on with it, oldest first."""
 
     def save(
         self,
@@ -61,7 +64,7 @@ class Run:
 
         try:
             make_folder_atomically(folder, fill)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
                 f"step {step} can't be saved to {folder}: {error}. "
                 f"The last whole checkpoint is {last_checkpoint(self.path)}; make room, then: {self.resume_command}"
@@ -88,6 +91,7 @@ class Run:
             "step": step,
             "preset": self.preset,
             "command": self.command,
+            "resumed": list(self.resumed),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"adaptseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "metrics": metrics,
@@ -112,11 +116,13 @@ class Run:
 def open_run(config: TrainConfig, preset: str, command: str) -> Run:
     """Make the folder of a new run, or open the one to resume, and write the resolved config into it."""
     path = config.run.resume or _new_folder(config, preset)
-    if config.run.resume is not None:
-        last = last_checkpoint(path)
-        preset = preset if last is None else str(read_record(last)["preset"])
+    resumed: tuple[str, ...] = ()
+    if config.run.resume is not None and (last := last_checkpoint(path)) is not None:
+        record = read_record(last)
+        resumed = (*record.get("resumed", []), command)
+        preset, command = str(record["preset"]), str(record["command"])
     settings = to_settings(replace(config, run=replace(config.run, resume=None)))
-    header = f"# {command}\n"
+    header = "".join(f"# {line}\n" for line in (command, *resumed))
     try:
         for part in (FOLDER, "previews"):
             (path / part).mkdir(parents=True, exist_ok=True)
@@ -125,7 +131,7 @@ def open_run(config: TrainConfig, preset: str, command: str) -> Run:
         raise ConfigError(f"{path} can't be used for the run: {error}.") from error
     for leftover in (path / FOLDER).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    return Run(path, config, preset, command)
+    return Run(path, config, preset, command, resumed)
 
 
 def _new_folder(config: TrainConfig, preset: str) -> Path:

@@ -1,5 +1,7 @@
 """Adaptation <-> checkpoint: what a run must remember to go on exactly where it stopped."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +10,34 @@ from safetensors.torch import load_file
 
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import GENERATOR, last_checkpoint, load_training_state, read_record
-from adaptseg_training.errors import CheckpointError
+from adaptseg_training.errors import CheckpointError, TrainingError
 from adaptseg_training.run import DIVERGED, Run
 
 # Data order and augmentation are functions of (seed, step): there is no sampler or worker state to save.
 
 
 def save(run: Run, adaptation: Adaptation, done: int, metrics: dict[str, Any]) -> Path:
-    """Save after `done` steps; returns the checkpoint's folder."""
+    """Save after `done` steps; returns the checkpoint's folder. TrainingError if a weight is no number any more.
+
+    The losses of a step are those before its update: they can be finite when the weights it leaves are not.
+    """
+    broken = [name for name, value in adaptation.generator.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise diverged(run, adaptation, done, f"{len(broken)} tensors of the generator hold NaN or infinity")
     return run.save(done, adaptation.generator.state_dict(), _training_state(adaptation), metrics)
 
 
-def save_diverged(run: Run, adaptation: Adaptation, done: int) -> Path:
-    """Save a broken state where no resume will take it for a good one."""
-    return run.save(done, adaptation.generator.state_dict(), _training_state(adaptation), {}, prefix=DIVERGED)
+def diverged(run: Run, adaptation: Adaptation, done: int, what: str) -> TrainingError:
+    """The error to raise when training broke; the broken state is kept where no resume takes it for a good one."""
+    place = run.save(done, adaptation.generator.state_dict(), _training_state(adaptation), {}, prefix=DIVERGED)
+    advice = f"--optimiser.lr {run.config.optimiser.lr / 4:g}"
+    again = f"start again with {advice}"
+    if last_checkpoint(run.path) is not None:
+        again = f"go on from the last good checkpoint: {run.resume_command} {advice}"
+    return TrainingError(
+        f"step {done}: {what}; training diverged. The state is kept in {place} for study. "
+        f"Lower the learning rate and {again}"
+    )
 
 
 def resume(run: Run, adaptation: Adaptation) -> int:
@@ -34,12 +50,26 @@ def resume(run: Run, adaptation: Adaptation) -> int:
         torch.set_rng_state(state.pop("random"))
         if torch.cuda.is_available() and "random_cuda" in state:
             torch.cuda.set_rng_state_all(state.pop("random_cuda"))
-        adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
+        with _own_hyper_parameters(adaptation):
+            adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{folder} does not fit the run's settings: {error}. On resume no flag may change the network."
         ) from error
     return int(read_record(folder)["step"])
+
+
+@contextmanager
+def _own_hyper_parameters(adaptation: Adaptation) -> Iterator[None]:
+    """Optimisers load their buffers but keep the learning rates and the like of this run's config: a flag given on
+    resume counts. (An optimiser's saved state holds its hyper-parameters too, and would bring the old ones back.)"""
+    optimisers = (adaptation.generator_optimiser, *adaptation.discriminator_optimisers.values())
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    ours = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+    yield
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    for group, settings in zip(groups, ours, strict=True):
+        group.update(settings)
 
 
 def _training_state(adaptation: Adaptation) -> dict[str, Any]:

@@ -1,0 +1,215 @@
+"""Data sets give what their files hold, in train ids; a position gives the same sample whoever asks, whenever."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.shared_data import DATA, needs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, translation
+from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.augment import augment, random_box
+from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.loading import SampleStream, batches
+from adaptseg_training.data.prepare import Pair, Preparer, label_table
+from adaptseg_training.data.sample import ImageSet, read_image, read_label_ids
+from adaptseg_training.data.sampler import sample_index
+from adaptseg_training.errors import DataError
+
+SIZE = (48, 64)
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """Two train frames by day, one at dusk, in CamVid's layout; label ids 0..11 in columns."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+    for name in ("0001TP_1", "0006R0_1", "0016E5_1"):
+        cv2.imwrite(str(tmp_path / f"train/images/{name}.png"), rng.integers(0, 256, (60, 84, 3), dtype=np.uint8))
+        cv2.imwrite(str(tmp_path / f"train/labels/{name}.png"), np.tile(np.arange(84, dtype=np.uint8) // 7, (60, 1)))
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Ten grey frames, the n-th of level 20 n."""
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(10):
+        writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
+
+
+def stream(images: ImageSet, augmented: bool = True) -> SampleStream:
+    table = None if images.label_set is None else label_table(images, images.label_set, "source")
+    return SampleStream(images, Preparer(PreprocessSpec(SIZE), augmented, table), seed=5)
+
+
+def take(images: ImageSet, first: int, count: int, workers: int) -> list[Pair]:
+    endless = batches(stream(images), first, size=2, workers=workers, pin=False)
+    return [next(endless) for _ in range(count)]
+
+
+def test_label_ids_become_train_ids(camvid: Path) -> None:
+    sample = open_domain(DomainConfig("camvid", (camvid,)), "source")[0]
+    assert sample.image.shape == (60, 84, 3)
+    assert sample.label_map is not None
+    assert sample.label_map[0, ::7].tolist() == [*range(11), IGNORE_ID]
+
+
+@pytest.mark.parametrize(("split", "names"), [("", 3), ("train", 3), ("day", 2), ("dusk", 1)])
+def test_splits_of_camvid(camvid: Path, split: str, names: int) -> None:
+    assert len(open_domain(DomainConfig("camvid", (camvid,), split), "source")) == names
+
+
+@needs("camvid")
+@pytest.mark.parametrize(("split", "count"), [("train", 367), ("val", 101), ("day", 305), ("dusk", 62)])
+def test_camvid_has_its_frames(split: str, count: int) -> None:
+    images = open_domain(DomainConfig("camvid", (DATA / "camvid",), split), "source")
+    assert len(images) == count
+    label_map = images[count - 1].label_map
+    assert label_map is not None
+    assert set(np.unique(label_map)) <= {*range(11), IGNORE_ID}
+
+
+@needs("clips")
+def test_a_folder_of_clips_gives_every_kth_frame() -> None:
+    images = open_domain(DomainConfig("frames", (DATA / "clips",), every=20), "target")
+    assert len(images) == 12 + 2  # 221 and 38 frames
+    assert images[0].image.shape == (540, 960, 3)
+
+
+def test_frames_come_from_folders_and_videos(camvid: Path, video: Path) -> None:
+    images = open_domain(DomainConfig("frames", (camvid / "train/images", video), every=3), "target")
+    assert len(images) == 1 + 4
+    assert images.label_set is None
+    levels = [images[i].image.mean() for i in range(1, 5)]
+    assert levels == pytest.approx([0, 60, 120, 180], abs=4)
+    assert images[2].name.endswith("drive.avi frame 3")
+
+
+def test_first_every_and_count_choose(camvid: Path) -> None:
+    everything = open_domain(DomainConfig("camvid", (camvid,)), "source")
+    part = open_domain(DomainConfig("camvid", (camvid,), first=1, every=2, count=5), "source")
+    assert [part[i].name for i in range(len(part))] == [everything[1].name]
+    assert len(open_domain(DomainConfig("streets", first=7, every=3, count=4), "evaluate")) == 4
+
+
+def test_streets_take_their_looks_in_turn() -> None:
+    images = open_domain(DomainConfig("streets", split="day,night", size=(64, 96)), "source")
+    assert "day" in images[0].name
+    assert "night" in images[1].name
+    assert images[0].image.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("domain", "match"),
+    [
+        (DomainConfig("camvid"), "--source.root is not set"),
+        (DomainConfig("camvid", (Path("a"), Path("b"))), "one folder, 2 were given"),
+        (DomainConfig("camvid", (Path("nowhere"),)), r"no folder nowhere"),
+        (DomainConfig("frames", (Path("nowhere"),)), "no file or folder nowhere"),
+        (DomainConfig("camvid", (Path(),), "noon"), "no split 'noon'"),
+        (DomainConfig("streets", split="fog"), "unknown look fog"),
+    ],
+)
+def test_a_wrong_domain_is_a_sentence(domain: DomainConfig, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        open_domain(domain, "source")
+
+
+def test_an_image_without_its_label_map_is_named(camvid: Path) -> None:
+    (camvid / "train/labels/0016E5_1.png").unlink()
+    with pytest.raises(ConfigError, match=r"1 of 3 images have no label map.*0016E5_1\.png"):
+        open_domain(DomainConfig("camvid", (camvid,)), "source")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    for read in (read_image, read_label_ids):
+        with pytest.raises(DataError, match=r"broken\.png"):
+            read(path)
+    with pytest.raises(DataError, match=r"gone\.png"):
+        read_image(tmp_path / "gone.png")
+
+
+def test_a_label_image_in_colour_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "colour.png"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="one channel"):
+        read_label_ids(tmp_path / "colour.png")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_file_stops_the_batches_without_a_traceback(camvid: Path, workers: int) -> None:
+    images = open_domain(DomainConfig("camvid", (camvid,)), "source")
+    (camvid / "train/images/0006R0_1.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"0006R0_1\.png is not a readable image") as caught:
+        take(images, 0, 4, workers)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_batches_are_the_same_from_any_start_with_any_workers(camvid: Path) -> None:
+    images = open_domain(DomainConfig("camvid", (camvid,)), "source")
+    whole = take(images, 0, 5, workers=0)
+    for ours, others in zip(whole[2:], take(images, 2, 3, workers=2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, others, strict=True))
+    images_of_a_batch, labels = whole[0]
+    assert (images_of_a_batch.shape, images_of_a_batch.dtype) == ((2, 3, *SIZE), torch.uint8)
+    assert (labels.shape, labels.dtype) == ((2, *SIZE), torch.uint8)
+
+
+def test_a_targets_labels_are_never_seen(camvid: Path) -> None:
+    images = open_domain(DomainConfig("camvid", (camvid,)), "target")
+    unlabelled = SampleStream(images, Preparer(PreprocessSpec(SIZE), True, None), seed=5)
+    pair = unlabelled[0]
+    assert not isinstance(pair, DataError)
+    assert pair[1].numel() == 0
+
+
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 40), epoch=st.integers(0, 3))
+def test_every_pass_sees_every_sample_once(seed: int, count: int, epoch: int) -> None:
+    positions = range(epoch * count, (epoch + 1) * count)
+    assert sorted(sample_index(seed, p, count) for p in positions) == list(range(count))
+
+
+def test_labels_of_other_classes_are_translated_or_refused(camvid: Path) -> None:
+    streets = open_domain(DomainConfig("streets", size=(64, 96)), "source")
+    pair = SampleStream(streets, Preparer(PreprocessSpec((64, 96)), False, label_table(streets, "camvid", "s")), 5)[0]
+    assert not isinstance(pair, DataError)
+    assert set(pair[1].unique().tolist()) <= {*range(len(CAMVID)), IGNORE_ID}
+    with pytest.raises(ConfigError, match="has the camvid classes, --label-set is cityscapes"):
+        label_table(open_domain(DomainConfig("camvid", (camvid,)), "source"), "cityscapes", "source")
+    assert translation("cityscapes", "camvid")[CITYSCAPES.train_id("road")] == CAMVID.train_id("road")
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**31), height=st.integers(40, 400), width=st.integers(40, 700))
+def test_a_crop_lies_inside_the_image(seed: int, height: int, width: int) -> None:
+    left, top, right, bottom = random_box(height, width, SIZE, np.random.default_rng(seed))
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert 1 / 1.16 < (right - left) / (bottom - top) / (SIZE[1] / SIZE[0]) < 1.16
+
+
+def test_augmentation_moves_image_and_labels_together() -> None:
+    """An image whose grey is its label: after any crop and flip, bright is class 1 and dark is class 0."""
+    label_map = np.zeros((96, 128), np.uint8)
+    label_map[20:70, 30:90] = 1
+    image = np.repeat(label_map[..., None] * 200 + 20, 3, axis=2).astype(np.uint8)
+    for seed in range(20):
+        changed, labels = augment(image, label_map, SIZE, np.random.default_rng(seed))
+        assert labels is not None
+        assert changed.shape == (*SIZE, 3)
+        if 0 < labels.sum() < labels.size:
+            bright = changed.mean(2) > (changed.mean(2).min() + changed.mean(2).max()) / 2
+            assert (bright == labels.astype(bool)).mean() > 0.9

@@ -1,0 +1,156 @@
+"""Scores of checkpoints and bundles: the same code, a table for people and one JSON line for programs."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, LabelMap
+from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.cli.evaluate import evaluate_command
+from adaptseg_training.cli.train import parse_command
+from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.sample import ImageSet, Sample
+from adaptseg_training.evaluate import evaluate, subset_mious
+from adaptseg_training.generator_predictor import GeneratorPredictor
+from adaptseg_training.run import open_run
+from adaptseg_training.state import save
+
+SPEC = PreprocessSpec((32, 64))
+
+
+class Always:
+    """Predicts one train id everywhere, and notes what it was asked."""
+
+    runtime = "test"
+
+    def __init__(self, train_id: int) -> None:
+        self.train_id = train_id
+        self.asked: list[tuple[tuple[int, ...], tuple[int, int]]] = []
+
+    def predict(self, images: NDArray[np.uint8], sizes: list[tuple[int, int]]) -> list[LabelMap]:
+        self.asked.append((images.shape, sizes[0]))
+        return [np.full(size, self.train_id, np.uint8) for size in sizes]
+
+
+class TwoClasses:
+    """One CamVid image of 40 x 50: road above, sky below, the last column ignored."""
+
+    label_set: str | None = "camvid"
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        label_map = np.full((40, 50), CAMVID.train_id("road"), np.uint8)
+        label_map[30:] = CAMVID.train_id("sky")
+        label_map[:, -1] = IGNORE_ID
+        return Sample("made", np.zeros((40, 50, 3), np.uint8), label_map)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one checkpoint, untrained."""
+    flags = ["--generator.weights=none", f"--run.dir={tmp_path_factory.mktemp('runs')}"]
+    run = open_run(parse_command(["smoke", *flags])[1], "smoke", "adaptseg-train smoke")
+    torch.manual_seed(0)
+    save(run, Adaptation(run.config, len(CITYSCAPES), torch.device("cpu")), 1, {})
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(1)
+    for kind, array in (("images", rng.integers(0, 256, (60, 80, 3))), ("labels", rng.integers(0, 12, (60, 80)))):
+        (root / "val" / kind).mkdir(parents=True)
+        cv2.imwrite(str(root / "val" / kind / "0016E5_1.png"), array.astype(np.uint8))
+    return root
+
+
+def score(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, object]:
+    assert evaluate_command(argv) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert len(lines) == 1
+    assert "pixel accuracy" in said.err
+    line: dict[str, object] = json.loads(lines[0])
+    return line
+
+
+def test_scores_are_in_the_data_sets_classes_at_its_size() -> None:
+    predictor = Always(CITYSCAPES.train_id("road"))
+    scores = evaluate(predictor, SPEC, "cityscapes", TwoClasses())
+    assert predictor.asked == [((1, 32, 64, 3), (40, 50))]
+    summary = scores.summary()
+    assert summary["accuracy"] == 0.75
+    assert summary["iou"]["road"] == 0.75
+    assert summary["iou"]["sky"] == 0.0
+    assert summary["iou"]["car"] is None
+    assert summary["miou"] == 0.375
+
+
+def test_a_class_can_be_left_out_of_the_mean() -> None:
+    scores = evaluate(Always(CAMVID.train_id("road")), SPEC, "camvid", TwoClasses())
+    assert subset_mious(scores, {"all": (), "no sky": ("sky",)}) == {"all": 0.375, "no sky": 0.75}
+    with pytest.raises(ConfigError, match=r"no class 'cloud' to exclude; it has sky, building"):
+        subset_mious(scores, {"x": ("cloud",)})
+
+
+def test_classes_that_can_not_be_translated_are_refused() -> None:
+    streets = open_domain(DomainConfig("streets", size=(64, 96), count=1), "data")
+    with pytest.raises(ConfigError, match="no translation from 'camvid'"):
+        evaluate(Always(0), SPEC, "camvid", streets)
+
+
+def test_a_checkpoint_on_the_command_line(run: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = score(capsys, "--checkpoint", str(run), "--data.root", str(camvid), "--exclude", "bicyclist", "fence")
+    assert line["images"] == 1
+    assert line["label_set"] == "camvid"
+    assert line["excluded"] == ["bicyclist", "fence"]
+    assert isinstance(line["miou_subset"], float)
+
+
+def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data.dataset", "streets", "--data.split", "day", "--data.count", "2", "--data.size", "64", "96"]
+    line = score(capsys, "--bundle", str(tiny_bundle), *data)
+    assert line["images"] == 2
+    assert "miou_subset" not in line
+
+
+@pytest.mark.parametrize(
+    ("argv", "match"),
+    [
+        ([], "either --checkpoint or --bundle"),
+        (["--checkpoint", "a", "--bundle", "b"], "either --checkpoint or --bundle"),
+        (["--checkpoint", "a"], "--data.root is not set"),
+    ],
+)
+def test_a_wrong_command_line_is_a_sentence(argv: list[str], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        evaluate_command(argv)
+
+
+def test_unlabelled_images_can_not_be_scored(camvid: Path) -> None:
+    images: ImageSet = open_domain(DomainConfig("frames", (camvid / "val/images",)), "data")
+    with pytest.raises(ConfigError, match="no labels to score on"):
+        evaluate(Always(0), SPEC, "camvid", images)
+
+
+def test_looking_at_a_generator_leaves_it_in_its_mode() -> None:
+    config = parse_command(["smoke", "--generator.weights=none"])[1]
+    generator = Adaptation(config, len(CITYSCAPES), torch.device("cpu")).generator
+    before = {name: module.training for name, module in generator.named_modules()}
+    label_map = GeneratorPredictor(generator, SPEC, torch.device("cpu")).predict(
+        np.zeros((1, 32, 64, 3), np.uint8), [(33, 70)]
+    )[0]
+    assert (label_map.shape, label_map.dtype) == ((33, 70), np.uint8)
+    assert before == {name: module.training for name, module in generator.named_modules()}
+    assert True in before.values()

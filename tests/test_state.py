@@ -1,0 +1,118 @@
+"""What a checkpoint brings back, what a flag given on resume changes, and what happens when a save can't be made."""
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.checkpoint import GENERATOR, RECORD, find_checkpoint, load_checkpoint
+from adaptseg_training.cli.train import parse_command
+from adaptseg_training.config import TrainConfig
+from adaptseg_training.errors import CheckpointError, TrainingError
+from adaptseg_training.run import Run, open_run
+from adaptseg_training.state import resume, save
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    _, config = parse_command(["smoke", "--generator.weights=none", f"--run.dir={tmp_path}"])
+    return open_run(config, "smoke", "adaptseg-train smoke")
+
+
+@pytest.fixture(scope="module")
+def adaptation() -> Adaptation:
+    return adapt(parse_command(["smoke", "--generator.weights=none"])[1])
+
+
+def adapt(config: TrainConfig) -> Adaptation:
+    return Adaptation(config, 19, CPU)
+
+
+def resumed(run: Run, *flags: str) -> tuple[Run, TrainConfig]:
+    _, config = parse_command([f"--run.resume={run.path}", *flags])
+    return open_run(config, "", "adaptseg-train --run.resume again"), config
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Any file that grows beyond `size` bytes can't be written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_learning_rates_given_on_resume_count(run: Run, adaptation: Adaptation) -> None:
+    save(run, adaptation, 7, {})
+    again, config = resumed(
+        run, "--optimiser.lr=0.0001", "--optimiser.head-lr-factor=2", "--optimiser.discriminator-lr=0.5"
+    )
+    slower = adapt(config)
+    assert resume(again, slower) == 7
+    assert [g["initial_lr"] for g in slower.generator_optimiser.param_groups] == pytest.approx([1e-4, 2e-4])
+    assert slower.discriminator_optimisers["main"].param_groups[0]["initial_lr"] == 0.5
+
+
+def test_a_resumed_run_remembers_how_it_was_started(run: Run, adaptation: Adaptation) -> None:
+    save(run, adaptation, 7, {})
+    again, _ = resumed(run)
+    checkpoint = load_checkpoint(save(again, adaptation, 8, {}))
+    assert (checkpoint.preset, checkpoint.command) == ("smoke", "adaptseg-train smoke")
+    assert json.loads((checkpoint.path / RECORD).read_text())["resumed"] == ["adaptseg-train --run.resume again"]
+
+
+def test_weights_that_are_no_numbers_are_not_a_checkpoint(run: Run) -> None:
+    broken = adapt(run.config)
+    save(run, broken, 1, {})
+    with torch.no_grad():
+        next(broken.generator.parameters())[0] = float("nan")
+    with pytest.raises(TrainingError, match=r"1 tensors of the generator hold NaN.*--run\.resume.*--optimiser\.lr"):
+        save(run, broken, 2, {})
+    assert find_checkpoint(run.path).name == "step_00000001"
+
+
+def test_a_full_disk_names_the_last_whole_checkpoint(run: Run, adaptation: Adaptation) -> None:
+    save(run, adaptation, 1, {})
+    with files_of_at_most(1 << 20), pytest.raises(TrainingError, match=r"can't be saved.*step_00000001"):
+        save(run, adaptation, 2, {})
+    assert find_checkpoint(run.path).name == "step_00000001"
+    assert save(run, adaptation, 2, {}).name == "step_00000002"
+
+
+def test_the_best_checkpoint_stays(run: Run, adaptation: Adaptation) -> None:
+    run = replace(run, config=replace(run.config, run=replace(run.config.run, keep=1)))
+    for step, miou in enumerate([0.1, 0.3, 0.2, 0.25], start=1):
+        save(run, adaptation, step, {"miou": miou})
+    assert sorted(p.name for p in (run.path / "checkpoints").glob("step_*")) == ["step_00000002", "step_00000004"]
+    assert load_checkpoint(run.path).step == 2
+    assert load_checkpoint(run.path / "checkpoints" / "step_00000004" / GENERATOR).step == 4
+
+
+def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptation: Adaptation) -> None:
+    save(run, adaptation, 1, {})
+    again, config = resumed(run, "--aux.seg-weight=0", "--aux.adv-weight=0")
+    with pytest.raises(CheckpointError, match="On resume no flag may change the network"):
+        resume(again, adapt(config))
+
+
+@pytest.mark.parametrize("name", [RECORD, GENERATOR])
+def test_a_damaged_checkpoint_is_named(run: Run, adaptation: Adaptation, name: str) -> None:
+    folder = save(run, adaptation, 1, {})
+    (folder / name).write_bytes(b"\x00damaged")
+    with pytest.raises(CheckpointError, match="step_00000001"):
+        load_checkpoint(run.path)
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="neither a checkpoint"):
+        load_checkpoint(tmp_path)
