@@ -39,6 +39,13 @@ def test_flags_win_over_the_preset_in_either_spelling() -> None:
     assert parse_command(["smoke", "--main.adv_weight=0.25"])[1].main.adv_weight == 0.25
 
 
+def test_a_value_that_looks_like_a_flag_switches_nothing_on() -> None:
+    flags = ["--generator.weights", "target.pth", "--run.name", "evaluate.it"]
+    config = parse_command(["packaged_source_only", *flags])[1]
+    assert config.target is None
+    assert config.evaluate is None
+
+
 def test_an_unknown_preset_gets_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="Perhaps you meant smoke"):
         parse_command(["smok"])
@@ -71,6 +78,9 @@ def test_a_file_that_is_no_preset_is_named(tmp_path: Path, text: str, match: str
         (["--label-set", "mars"], "label-set"),
         (["--source.size", "8", "8"], "source.size"),
         (["--run.stop-step", "99"], "schedule-steps"),
+        (["--run.seed", "-1"], "run.seed"),
+        (["--run.workers", "-1"], "run.workers"),
+        (["--optimiser.lr", "-1"], "optimiser.lr"),
     ],
 )
 def test_values_no_run_can_have_name_their_flag(flags: list[str], match: str) -> None:

@@ -24,7 +24,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     _, config = parse_command(["smoke", "--generator.weights=none", f"--run.dir={tmp_path}"])
-    return open_run(config, "smoke", "adaptseg-train smoke")
+    opened = open_run(config, "smoke", "adaptseg-train smoke")
+    opened.write_config()
+    return opened
 
 
 @pytest.fixture(scope="module")

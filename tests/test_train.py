@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,3 +195,27 @@ def test_a_loss_that_is_no_number_stops_the_run(folder: Path) -> None:
     assert "diverged" in done.stderr
     assert "--optimiser.lr" in done.stderr
     assert list((folder / "runs" / "nan" / "checkpoints").glob("diverged_*"))
+
+
+def test_a_flag_that_does_not_fit_leaves_the_run_as_it_was(folder: Path, run: Path) -> None:
+    before = (run / "config.yaml").read_bytes()
+    done = train(folder, "--run.resume", str(run), "--generator.backbone", "resnet101", "--generator.weights", "none")
+    assert done.returncode == 1, done.stderr
+    assert "no flag may change the network" in done.stderr
+    assert (run / "config.yaml").read_bytes() == before
+    assert train(folder, "--run.resume", str(run)).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["training.pt", "generator.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_checkpoint_is_a_sentence(folder: Path, run: Path, name: str, damage: str) -> None:
+    copy = folder / "runs" / f"{damage}_{name}"
+    shutil.copytree(run, copy, symlinks=True)
+    file = last(copy) / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"rubbish" * 99)
+    done = train(folder, "--run.resume", str(copy))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert name in done.stderr
+    assert "resume again" in done.stderr

@@ -1,4 +1,4 @@
-"""Reading checkpoints. `saving.py` writes them; a checkpoint is a folder of three files:
+"""Reading checkpoints. `run.py` writes them; a checkpoint is a folder of three files:
 
 checkpoint.json         step, config, metrics, command, preset, versions
 generator.safetensors   the generator's weights and buffers: all that export and evaluation need
@@ -78,9 +78,9 @@ def load_training_state(folder: Path) -> dict[str, Any]:
     """What a resumed run needs besides the generator: discriminators, optimisers, random state."""
     try:
         state: dict[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # the reader of damaged bytes raises whatever they happen to spell
         raise CheckpointError(
-            f"{folder / TRAINING} can't be read ({error}); delete {folder} and resume again."
+            f"{folder / TRAINING} can't be read ({error!r}); delete {folder} and resume again."
         ) from error
     return state
 

@@ -32,6 +32,7 @@ def train(config: TrainConfig, preset: str, command: str) -> int:
     torch.manual_seed(config.run.seed)
     adaptation = Adaptation(config, len(LABEL_SETS[config.label_set]), device)
     start = resume(run, adaptation) if config.run.resume is not None else 0
+    run.write_config()
     with Reporter(start, config.run.stop_step, frames_per_step(config), config.run.log_every) as reporter:
         reporter.say(f"run: {run.path}   device: {device}   {domains.describe()}")
         return train_from(start, run, adaptation, domains, device, reporter)

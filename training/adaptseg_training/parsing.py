@@ -33,7 +33,7 @@ def parse(argv: Sequence[str], description: str = "") -> TrainConfig:
 
 def _default(argv: Sequence[str]) -> TrainConfig:
     """`target` and `evaluate` exist as soon as one of their flags is given; --help shows both."""
-    flags = [a.lstrip("-") for a in argv]
+    flags = [a.lstrip("-") for a in argv if a.startswith("--")]  # values may look like flags: target.pth
     everything = not {"-h", "--help"}.isdisjoint(argv)
 
     def domain(name: str) -> DomainConfig | None:
@@ -79,6 +79,14 @@ def check(config: TrainConfig) -> None:
     }
     for flag, value in at_least_one.items():
         _require(value >= 1, f"--{flag} is {value}; it must be 1 or more.")
+    not_negative = {
+        "run.seed": config.run.seed,
+        "run.workers": config.run.workers,
+        "optimiser.lr": config.optimiser.lr,
+        "optimiser.discriminator-lr": config.optimiser.discriminator_lr,
+    }
+    for flag, number in not_negative.items():
+        _require(number >= 0, f"--{flag} is {number}; it must be 0 or more.")
     _require(
         config.run.stop_step <= config.optimiser.schedule_steps,
         f"--run.stop-step {config.run.stop_step} lies behind the end of the learning-rate schedule; "

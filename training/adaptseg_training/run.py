@@ -77,6 +77,12 @@ class Run:
     def resume_command(self) -> str:
         return f"adaptseg-train --run.resume {self.path}"
 
+    def write_config(self) -> None:
+        """config.yaml, which a resume reads: not before the settings are known to fit what is to be resumed."""
+        settings = to_settings(replace(self.config, run=replace(self.config.run, resume=None)))
+        header = "".join(f"# {line}\n" for line in (self.command, *self.resumed))
+        write_atomically(self.path / "config.yaml", (header + yaml.safe_dump(settings, sort_keys=False)).encode())
+
     def record_metrics(self, step: int, metrics: dict[str, Any]) -> None:
         """Append an evaluation to metrics.json, in place of those of this and later steps."""
         path = self.path / "metrics.json"
@@ -121,12 +127,9 @@ def open_run(config: TrainConfig, preset: str, command: str) -> Run:
         record = read_record(last)
         resumed = (*record.get("resumed", []), command)
         preset, command = str(record["preset"]), str(record["command"])
-    settings = to_settings(replace(config, run=replace(config.run, resume=None)))
-    header = "".join(f"# {line}\n" for line in (command, *resumed))
     try:
         for part in (FOLDER, "previews"):
             (path / part).mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.yaml", (header + yaml.safe_dump(settings, sort_keys=False)).encode())
     except OSError as error:
         raise ConfigError(f"{path} can't be used for the run: {error}.") from error
     for leftover in (path / FOLDER).glob(".*"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from adaptseg_training.adaptation import Adaptation
@@ -52,6 +53,10 @@ def resume(run: Run, adaptation: Adaptation) -> int:
             torch.cuda.set_rng_state_all(state.pop("random_cuda"))
         with _own_hyper_parameters(adaptation):
             adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{folder / GENERATOR} is damaged ({error}); delete {folder} and resume again."
+        ) from error
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{folder} does not fit the run's settings: {error}. On resume no flag may change the network."
