@@ -151,8 +151,9 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path, data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_the_scan_survives_any_bytes(data: bytes) -> None:
-    with contextlib.suppress(IndexError, ValueError):
-        graph._fault(memoryview(data))
+    with contextlib.suppress(IndexError, ValueError):  # what the reader of a bundle takes for "not an ONNX file"
+        fault = graph._fault(memoryview(data))
+        assert fault is None or fault.startswith(("uses", "keeps"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Weights into a generator: from an installed package, torchvision, a local file or a URL."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ class WeightsReport:
         lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
         lines += [f"  skipped {name}: {why}" for name, why in self.skipped]
         if self.initial:
-            lines.append(f"  left at initialisation: {', '.join(self.initial)}")
+            parts = Counter(name.split(".")[0] for name in self.initial)
+            lines.append(f"  left at initialisation: {', '.join(f'{part} ({n} tensors)' for part, n in parts.items())}")
         return "\n".join(lines)
 
 
