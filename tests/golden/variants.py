@@ -1,22 +1,22 @@
-"""The variant that a golden file's name spells. An unknown word fails, naming it.
+"""The variant that a golden file's name spells. A word that is unknown, or contradicts another, fails and is named.
 
-    forward: model heads                                   forward_resnet101_multi
+    forward: model heads [options] [f64]                   forward_resnet101_multi
     train:   model losses [gan] [options] groups [f64]     train_tiny_multi_vanilla_aspp4_dedup_f64
 
 model    resnet101 | tiny | tiny1121 (layers 1, 1, 2, 1) | vgg16
 heads    multi | single: two heads, or one
-losses   multi | single | sourceonly: which weights of eq. 5 aren't 0 (all train the two-headed network)
+losses   multi | single | sourceonly: which weights of eq. 5 aren't 0 (the network's heads are those of the file)
 gan      vanilla (default) | ls
 options  aspp4: four branches instead of two. itersizeN: N batches a step. bneval: frozen batch norm
 groups   dedup (default) | legacy | torch2: the duplicate list under PyTorch 2's SGD
 f64      float64 instead of float32 (f32)
 
-The words after the first may come in any order.
+The words may come in any order.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -36,6 +36,7 @@ Groups = Literal["dedup", "legacy", "torch2"]
 # (seg aux, adv aux, adv main); least squares on one level has a weight of its own.
 _WEIGHTS = {"multi": (0.1, 0.0002, 0.001), "single": (0.0, 0.0, 0.001), "sourceonly": (0.0, 0.0, 0.0)}
 _SINGLE_LS = (0.0, 0.0, 0.01)
+TARGET_SIZE = (64, 128)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Variant:
         )
 
     @property
+    def source_size(self) -> tuple[int, int]:
+        return TARGET_SIZE if self.model == "resnet101" else (96, 160)
+
+    @property
     def config(self) -> TrainConfig:
         single_ls = self.losses == "single" and self.gan == "ls"
         seg_aux, adv_aux, adv_main = _SINGLE_LS if single_ls else _WEIGHTS[self.losses]
@@ -76,7 +81,11 @@ class Variant:
 
 
 def forward_variant(path: Path) -> Variant:
-    return _variant(path, path.stem.removeprefix("forward_").split("_"))
+    variant = _variant(path, path.stem.removeprefix("forward_").split("_"))
+    training = replace(variant, model="tiny", losses="multi", branches=2, double=False)
+    if training != Variant("tiny", "multi") or variant.losses == "sourceonly":
+        raise ValueError(f"{path.name}: a forward file has a model, heads, aspp4 and f64; its name says more")
+    return variant
 
 
 def train_variant(path: Path) -> Variant:
@@ -84,12 +93,15 @@ def train_variant(path: Path) -> Variant:
 
 
 def _variant(path: Path, words: Sequence[str]) -> Variant:
-    fields: dict[str, object] = {"losses": "multi"}
+    fields: dict[str, object] = {}
     for word in words:
-        fields |= _meaning(path, word)
+        meaning = _meaning(path, word)
+        if not fields.keys().isdisjoint(meaning):
+            raise ValueError(f"{path.name}: {word!r} says again what another word said")
+        fields |= meaning
     if "model" not in fields:
         raise ValueError(f"{path.name} names no model; expected resnet101, tiny or vgg16")
-    return Variant(**fields)  # type: ignore[arg-type]
+    return Variant(**{"losses": "multi", **fields})  # type: ignore[arg-type]
 
 
 def _meaning(path: Path, word: str) -> dict[str, object]:
