@@ -7,6 +7,7 @@ A *label map* is an (H, W) uint8 array of train ids.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,26 @@ class LabelSet:
         return lookup_table({c.train_id: c.label_id for c in self.classes}, default=0)
 
 
+@dataclass(frozen=True)
+class LabelIds:
+    """How the label files of a data set number classes: `id_map` takes label ids to the train ids of `label_set`.
+
+    `ignored` holds the other ids that the data set defines; an id in neither, but for `IGNORE_ID`, is a mistake.
+    """
+
+    label_set: str
+    id_map: Mapping[int, int]
+    ignored: frozenset[int] = frozenset()
+
+    def to_train_ids(self) -> NDArray[np.uint8]:
+        """(256,) uint8 lookup table: label id -> train id, `IGNORE_ID` where `id_map` is silent."""
+        return lookup_table(self.id_map)
+
+    def known(self) -> frozenset[int]:
+        """Every label id that a file may hold."""
+        return frozenset(self.id_map) | self.ignored | {IGNORE_ID}
+
+
 def lookup_table(mapping: Mapping[int, int], default: int = IGNORE_ID) -> NDArray[np.uint8]:
     """(256,) uint8 table for `table[ids]` or `cv2.LUT`; ids outside 0..255 (Cityscapes' -1) can't occur in it."""
     table = np.full(256, default, np.uint8)
@@ -80,6 +101,12 @@ def lookup_table(mapping: Mapping[int, int], default: int = IGNORE_ID) -> NDArra
 def _label_set(name: str, *rows: tuple[str, tuple[int, int, int], int]) -> LabelSet:
     classes = tuple(LabelClass(i, class_name, color, label_id) for i, (class_name, color, label_id) in enumerate(rows))
     return LabelSet(name, classes, {c.label_id: c.train_id for c in classes})
+
+
+def _by_name(a: LabelSet, b: LabelSet) -> tuple[int, ...]:
+    """The train id in `b` of each class of `a`; classes that `b` lacks are ignored."""
+    ids = {c.name: c.train_id for c in b.classes}
+    return tuple(ids.get(c.name, IGNORE_ID) for c in a.classes)
 
 
 def _subset(name: str, base: LabelSet, train_ids: tuple[int, ...]) -> LabelSet:
@@ -116,6 +143,7 @@ CITYSCAPES = _label_set(
 SYNTHIA_16_TRAIN_IDS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
 CROSS_CITY_13_TRAIN_IDS = (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
 CROSS_CITY = _subset("cross-city", CITYSCAPES, CROSS_CITY_13_TRAIN_IDS)
+SYNTHIA = _subset("synthia", CITYSCAPES, SYNTHIA_16_TRAIN_IDS)
 
 # CamVid in the 11-class form of SegNet; label id 11 is "unlabelled". Colours are SegNet's.
 CAMVID = _label_set(
@@ -133,14 +161,39 @@ CAMVID = _label_set(
     ("bicyclist", (0, 128, 192), 10),
 )
 
-LABEL_SETS: Mapping[str, LabelSet] = {s.name: s for s in (CITYSCAPES, CROSS_CITY, CAMVID)}
+LABEL_SETS: Mapping[str, LabelSet] = {s.name: s for s in (CITYSCAPES, CROSS_CITY, SYNTHIA, CAMVID)}
 
-# Where a segmenter with one label set is scored on a data set with another:
-# (predicted set, data set's set) -> the data set's train id of each predicted train id.
+# Classes on which papers score, by the name of the subset: label set, dash, number of classes.
+SUBSETS: Mapping[str, tuple[str, ...]] = {
+    "cityscapes-16": SYNTHIA.names,
+    "cityscapes-13": CROSS_CITY.names,
+    "camvid-10": tuple(name for name in CAMVID.names if name != "bicyclist"),
+}
+
+
+def _label_ids(label_set: LabelSet, id_map: Mapping[int, int], count: int) -> LabelIds:
+    """A data set that defines the label ids 0 .. count - 1."""
+    return LabelIds(label_set.name, id_map, frozenset(range(count)) - frozenset(id_map))
+
+
+# SYNTHIA-RAND-CITYSCAPES' own numbers of Cityscapes' classes, in the order of their train ids (its README lists
+# 0 void .. 22 lane marking). It numbers terrain, truck and train (16, 18, 20) and has no pixel of them.
+_SYNTHIA_LABEL_IDS = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
+
+CITYSCAPES_IDS = _label_ids(CITYSCAPES, CITYSCAPES.id_map, 34)
+GTA5_IDS = _label_ids(CITYSCAPES, CITYSCAPES.id_map, 35)  # Cityscapes' numbers, and 34 for licence plates (there -1)
+SYNTHIA_IDS = _label_ids(CITYSCAPES, {label_id: i for i, label_id in enumerate(_SYNTHIA_LABEL_IDS)}, 23)
+CROSS_CITY_IDS = _label_ids(CROSS_CITY, CROSS_CITY.id_map, 34)
+CAMVID_IDS = _label_ids(CAMVID, CAMVID.id_map, 12)
+
+# Where a segmenter with one label set is scored on a data set with another, or trained on its labels:
+# (from, to) -> the train id in `to` of each train id in `from`.
 _CITYSCAPES_TO_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
 _TRANSLATIONS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("cityscapes", "camvid"): _CITYSCAPES_TO_CAMVID,
     ("cross-city", "camvid"): tuple(_CITYSCAPES_TO_CAMVID[i] for i in CROSS_CITY_13_TRAIN_IDS),
+    ("synthia", "camvid"): tuple(_CITYSCAPES_TO_CAMVID[i] for i in SYNTHIA_16_TRAIN_IDS),
+    **{(a.name, b.name): _by_name(a, b) for a, b in permutations((CITYSCAPES, CROSS_CITY, SYNTHIA), 2)},
 }
 
 

@@ -5,12 +5,20 @@ import pytest
 
 from adaptseg_serve.labels import (
     CAMVID,
+    CAMVID_IDS,
     CITYSCAPES,
+    CITYSCAPES_IDS,
     CROSS_CITY,
     CROSS_CITY_13_TRAIN_IDS,
+    CROSS_CITY_IDS,
+    GTA5_IDS,
     IGNORE_ID,
     LABEL_SETS,
+    SUBSETS,
+    SYNTHIA,
     SYNTHIA_16_TRAIN_IDS,
+    SYNTHIA_IDS,
+    LabelIds,
     LabelSet,
     translation,
 )
@@ -48,6 +56,33 @@ def test_cross_city_is_cityscapes_without_six_classes() -> None:
     missing = set(CITYSCAPES.names) - set(CROSS_CITY.names)
     assert missing == {"wall", "fence", "pole", "terrain", "truck", "train"}
     assert set(SYNTHIA_16_TRAIN_IDS) - set(CROSS_CITY_13_TRAIN_IDS) == {3, 4, 5}
+
+
+def test_label_sets_of_the_same_streets_translate_by_name() -> None:
+    for a in (CITYSCAPES, CROSS_CITY, SYNTHIA):
+        for b in (CITYSCAPES, CROSS_CITY, SYNTHIA):
+            table = translation(a.name, b.name)
+            for c in a.classes:
+                assert table[c.train_id] == (b.train_id(c.name) if c.name in b.names else IGNORE_ID)
+            assert table[IGNORE_ID] == IGNORE_ID
+
+
+@pytest.mark.parametrize(
+    ("ids", "count"),
+    [(CITYSCAPES_IDS, 34), (GTA5_IDS, 35), (SYNTHIA_IDS, 23), (CROSS_CITY_IDS, 34), (CAMVID_IDS, 12)],
+)
+def test_every_label_id_of_a_data_set_is_a_class_or_ignored(ids: LabelIds, count: int) -> None:
+    assert ids.known() == {*range(count), IGNORE_ID}
+    assert not ids.ignored & ids.id_map.keys()
+    assert set(ids.id_map.values()) == set(range(len(LABEL_SETS[ids.label_set])))
+    assert (ids.to_train_ids()[sorted(ids.ignored)] == IGNORE_ID).all()
+
+
+@pytest.mark.parametrize("name", SUBSETS)
+def test_a_subset_is_called_after_its_label_set_and_its_size(name: str) -> None:
+    label_set, count = name.rsplit("-", 1)
+    assert len(SUBSETS[name]) == len(set(SUBSETS[name])) == int(count)
+    assert set(SUBSETS[name]) < set(LABEL_SETS[label_set].names)
 
 
 def test_an_unknown_translation_names_the_known_ones() -> None:

@@ -8,7 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adaptseg_serve.labels import CITYSCAPES, CROSS_CITY, CROSS_CITY_13_TRAIN_IDS, IGNORE_ID, SYNTHIA_16_TRAIN_IDS
+from adaptseg_serve.labels import (
+    CITYSCAPES,
+    CITYSCAPES_IDS,
+    CROSS_CITY,
+    CROSS_CITY_13_TRAIN_IDS,
+    GTA5_IDS,
+    IGNORE_ID,
+    SYNTHIA_16_TRAIN_IDS,
+    SYNTHIA_IDS,
+)
 from adaptseg_serve.preprocess import reference_spec, resize_label_map
 from adaptseg_training.config import GeneratorConfig, OptimiserConfig
 from adaptseg_training.losses import domain_loss
@@ -103,11 +112,16 @@ def test_preprocessing() -> None:
 
 def test_label_maps_and_palette() -> None:
     golden = recipe.read_json("labels_lr.json")
-    table = CITYSCAPES.to_train_ids()
-    for name in ("cityscapes_id_to_trainid", "gta5_id_to_trainid"):
-        known = {int(key): value for key, value in golden[name].items() if int(key) >= 0}
-        assert {key: int(table[key]) for key in known} == known
-        assert all(table[key] == IGNORE_ID for key in range(256) if key not in known)
+    common = golden["NOT_FROM_ADAPTSEGNET_common_practice"]
+    for ids, id_map in (
+        (CITYSCAPES_IDS, golden["cityscapes_id_to_trainid"]),
+        (GTA5_IDS, golden["gta5_id_to_trainid"]),
+        (SYNTHIA_IDS, common["synthia_rand_cityscapes_id_to_trainid"]),
+    ):
+        expected = np.full(256, IGNORE_ID)
+        for key, value in id_map.items():
+            expected[int(key)] = value  # -1, Cityscapes' licence plate, lands on 255: ignored as well
+        np.testing.assert_array_equal(ids.to_train_ids(), expected)
     palette = CITYSCAPES.palette()
     assert [palette[i].tolist() for i in range(19)] == golden["palette_rgb"][:19]
     assert list(reference_spec((1, 1)).mean) == golden["img_mean_bgr"]

@@ -68,7 +68,9 @@ class OptimiserConfig:
     """Batches per step whose gradients are averaged."""
 
 
-Dataset = Literal["streets", "synthetic_streets", "camvid", "frames"]
+Dataset = Literal[
+    "streets", "gta5", "synthia", "synscapes", "cityscapes", "cross_city", "camvid", "synthetic_streets", "frames"
+]
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,12 @@ class DomainConfig:
     """Where the images of one domain come from."""
 
     dataset: Dataset = "streets"
-    """streets: rendered on the fly. synthetic_streets, camvid: labelled folders. frames: unlabelled images, videos."""
+    """streets: rendered on the fly. frames: unlabelled images and videos. The others as their archives unpack."""
     root: tuple[Path, ...] = ()
     """Folder of the data set; frames: any number of folders, images and videos. Not needed for streets."""
     split: str = ""
-    """camvid: train (also if empty), val, day or dusk. streets: looks, comma-separated (day if empty)."""
+    """train (also if empty), val or test; gta5: all if empty; cross_city: rome/train or rome/test (or another city);
+    camvid: also day, dusk; streets: looks, comma-separated (day if empty)."""
     first: int = 0
     """Leave out the images before this one (streets: the first seed)."""
     every: int = 1

@@ -6,10 +6,16 @@ from torch.utils.data import Dataset
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import DomainConfig
-from adaptseg_training.data.folders import camvid, synthetic_streets
+from adaptseg_training.data.cityscapes import list_cityscapes
+from adaptseg_training.data.cross_city import list_cross_city
+from adaptseg_training.data.folders import list_camvid, list_synthetic_streets
 from adaptseg_training.data.frames import Frames
+from adaptseg_training.data.gta5 import list_gta5
+from adaptseg_training.data.listing import ListedImages, Listing
 from adaptseg_training.data.rendered import DEFAULT_COUNT, RenderedStreets
 from adaptseg_training.data.sample import ImageSet, Sample
+from adaptseg_training.data.synscapes import list_synscapes
+from adaptseg_training.data.synthia import list_synthia
 
 
 class Part(Dataset[Sample]):
@@ -42,12 +48,32 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
             looks = tuple(look.strip() for look in (domain.split or "day").split(","))
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
             return RenderedStreets(looks, domain.size, count)
-        case "synthetic_streets":
-            return synthetic_streets(_single_root(domain, name))
-        case "camvid":
-            return camvid(_single_root(domain, name), domain.split)
         case "frames":
             return Frames(_roots(domain, name), domain.every)
+        case _:
+            return ListedImages(list_domain(domain, name))
+
+
+def list_domain(domain: DomainConfig, name: str) -> Listing:
+    """The files of a data set of files with an own layout. ConfigError where that layout isn't found."""
+    root, split = _single_root(domain, name), domain.split
+    match domain.dataset:
+        case "camvid":
+            return list_camvid(root, split)
+        case "synthetic_streets":
+            return list_synthetic_streets(root)
+        case "gta5":
+            return list_gta5(root, split)
+        case "synthia":
+            return list_synthia(root, split)
+        case "synscapes":
+            return list_synscapes(root, split)
+        case "cityscapes":
+            return list_cityscapes(root, split)
+        case "cross_city":
+            return list_cross_city(root, split)
+        case other:
+            raise ConfigError(f"{other} is not a data set of files with a layout of its own.")
 
 
 def _roots(domain: DomainConfig, name: str) -> tuple[Path, ...]:

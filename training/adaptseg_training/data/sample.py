@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -41,10 +41,15 @@ class ImageSet(Protocol):
 
 def read_image(path: Path) -> Image:
     """(H, W, 3) uint8 RGB. DataError names a file that can't be read."""
-    decoded = cv2.imdecode(_read_bytes(path), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(read_pixels(path, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
+
+
+def read_pixels(path: Path, flags: int) -> NDArray[Any]:
+    """What OpenCV decodes with `flags` (an IMREAD_*), channels in its order: blue, green, red. DataError if nothing."""
+    decoded = cv2.imdecode(_read_bytes(path), flags)
     if decoded is None:
         raise DataError(f"{path} is not a readable image. Delete or replace it.")
-    return np.ascontiguousarray(decoded[..., ::-1], dtype=np.uint8)
+    return np.asarray(decoded)
 
 
 def read_label_ids(path: Path) -> NDArray[np.uint8]:
