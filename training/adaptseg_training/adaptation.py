@@ -8,7 +8,7 @@ G is updated by the first two, each D by the third. Source batches never see the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ from adaptseg_training.losses import (
 )
 from adaptseg_training.models import Discriminator, Normalise, build_generator, preprocess_spec, upsample
 from adaptseg_training.optim import discriminator_optimiser, generator_optimiser, poly, set_lr
+from adaptseg_training.precision import autocast
+from adaptseg_training.world import World
 
 _LAYOUT = torch.channels_last
 
@@ -45,6 +47,9 @@ class Batch:
     """(N, H, W) uint8 or int64 train ids, 255 ignored."""
     target_images: Tensor | None = None
     """(M, 3, H', W') uint8 RGB; None trains on the source alone."""
+    weight: float = 1.0
+    """Labelled pixels of this batch over their mean across the ranks: with it the mean of the ranks' segmentation
+    losses, each a mean over its own pixels, is the mean over the pixels of all (see World)."""
 
     def to(self, device: torch.device) -> "Batch":
         """A copy on `device`; asynchronous from pinned memory."""
@@ -53,6 +58,7 @@ class Batch:
             self.source_images.to(device, non_blocking=True),
             self.source_labels.to(device, non_blocking=True),
             None if target is None else target.to(device, non_blocking=True),
+            self.weight,
         )
 
 
@@ -60,18 +66,29 @@ class Adaptation:
     """The generator, a discriminator for each adapting level, their optimisers, and the step that trains them.
 
     `levels` is what eq. 5 sums over; by default the levels whose weights aren't all zero. `normalise` stands
-    between a batch's images and the generator.
+    between a batch's images and the generator. In a `world` of several processes each calls `step` with its own
+    batches, and every update is that of all batches together. `initial` False leaves out the pretrained weights.
     """
 
     def __init__(
-        self, config: TrainConfig, classes: int, device: torch.device, levels: Sequence[Level] | None = None
+        self,
+        config: TrainConfig,
+        classes: int,
+        device: torch.device,
+        levels: Sequence[Level] | None = None,
+        world: World | None = None,
+        initial: bool = True,
     ) -> None:
         self.config = config
+        self.world = world or World()
+        self.whole = True
+        """False if an update broke off in the middle: some weights are a step ahead of the others."""
         self.levels = active_levels(config) if levels is None else tuple(levels)
         with_aux = any(level.name == "aux" for level in self.levels)
         self.normalise: nn.Module = Normalise(preprocess_spec(config.generator, config.source.size)).to(device)
         # channels_last: on the CPU a step of lite0 takes half the time, with the same losses to 1e-4 (docs/log.md).
-        self.generator = build_generator(config.generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
+        generator = config.generator if initial else replace(config.generator, weights="none")
+        self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
         self.discriminators = (
             nn.ModuleDict({level.name: Discriminator(classes) for level in self.levels if level.adapts})
             .to(device)
@@ -93,9 +110,13 @@ class Adaptation:
             set_lr(optimiser, share)
             optimiser.zero_grad()
         losses = [self.backward(batch, 1 / len(batches)) for batch in batches]
+        names, table = list(losses[0]), _table(losses)
+        self.world.average([*self._gradients(), *self.moving_statistics(), table])
+        self.whole = False
         for optimiser in optimisers:
             optimiser.step()
-        return _means(losses) | {"lr": self.config.optimiser.lr * share}
+        self.whole = True
+        return dict(zip(names, table.mean(0).tolist(), strict=True)) | {"lr": self.config.optimiser.lr * share}
 
     def backward(self, batch: Batch, share: float = 1.0) -> Losses:
         """Add `share` of the gradients of one batch to everything's."""
@@ -111,7 +132,7 @@ class Adaptation:
         logits = self.logits(batch.source_images)
         total = torch.zeros((), device=batch.source_images.device)
         for level in self.levels:
-            loss = segmentation_loss(logits[level.name], batch.source_labels)
+            loss = batch.weight * segmentation_loss(logits[level.name], batch.source_labels)
             losses[f"seg/{level.name}"] = loss.detach()
             total = total + level.seg_weight * loss
         (total * share).backward()  # type: ignore[no-untyped-call]
@@ -133,7 +154,7 @@ class Adaptation:
         once to D's parameters only. The gradients are bit for bit those of two forward passes.
         """
         discriminator, gan = self.discriminators[level.name], self.config.gan
-        scores = discriminator(probs)
+        scores = self._scores(level.name, probs)
         adversarial = adversarial_loss(gan, scores)
         (gradient,) = torch.autograd.grad(level.adv_weight * share * adversarial, probs, retain_graph=True)
         loss = discriminator_loss(gan, scores, TARGET)
@@ -147,7 +168,7 @@ class Adaptation:
         """The source's half of eq. 2 to D, on detached probs."""
         gan = self.config.gan
         for name, probs in source_probs.items():
-            scores = self.discriminators[name](probs)
+            scores = self._scores(name, probs)
             loss = discriminator_loss(gan, scores, SOURCE)
             (loss * share).backward()  # type: ignore[no-untyped-call]
             losses[f"disc_source/{name}"] = 2 * loss.detach()
@@ -156,8 +177,23 @@ class Adaptation:
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) uint8 RGB -> logits by level, (N, classes, H, W) float, upsampled."""
         height, width = images.shape[-2:]
-        logits = self.generator(self.normalise(images))._asdict()
+        with autocast(self.config.run.precision, images.device):
+            logits = self.generator(self.normalise(images))._asdict()
         return {level.name: upsample(logits[level.name], (height, width)) for level in self.levels}
+
+    def _scores(self, name: str, probs: Tensor) -> Tensor:
+        with autocast(self.config.run.precision, probs.device):
+            scores: Tensor = self.discriminators[name](probs)
+        return scores
+
+    def moving_statistics(self) -> list[Tensor]:
+        """Batch norm's running means and variances, where they follow the batches; each rank normalises by its own."""
+        frozen = self.config.generator.bn == "frozen"
+        return [] if frozen else [b for b in self.generator.buffers() if b.is_floating_point()]
+
+    def _gradients(self) -> list[Tensor]:
+        parameters = (*self.generator.parameters(), *self.discriminators.parameters())
+        return [p.grad for p in parameters if p.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs of this object: tensors and plain numbers."""
@@ -177,8 +213,6 @@ class Adaptation:
             optimiser.load_state_dict(state["discriminator_optimisers"][name])
 
 
-def _means(losses: Sequence[Losses]) -> dict[str, float]:
-    """One copy from the device for all of them, not one for each."""
-    names = list(losses[0])
-    table = torch.stack([torch.stack([each[name] for name in names]) for each in losses])
-    return dict(zip(names, table.double().mean(0).tolist(), strict=True))
+def _table(losses: Sequence[Losses]) -> Tensor:
+    """(batches, losses) float64: one copy from the device for all of them, not one for each."""
+    return torch.stack([torch.stack([each[name] for name in losses[0]]) for each in losses]).double()

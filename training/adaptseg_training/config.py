@@ -12,6 +12,7 @@ from typing import Literal
 Backbone = Literal["resnet101", "vgg16", "lite0"]
 BatchNormMode = Literal["reference", "frozen"]
 Gan = Literal["vanilla", "ls"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Normalisation = Literal["auto", "caffe", "torchvision", "lite"]
 
 
@@ -109,10 +110,16 @@ class RunConfig:
     stop_step: int = 150_000
     """Last step; may be less than optimiser.schedule_steps, as in the paper."""
     batch_size: int = 1
-    """Images per domain and step."""
+    """Images per domain and batch, of all processes together: torchrun shares them out, the training stays the same."""
     seed: int = 1234
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 ..."""
+    """auto, cpu, cuda, cuda:1 ...; under torchrun each process takes the GPU of its number."""
+    precision: Precision = "fp32"
+    """tf32: convolutions round their inputs to TF32 (CUDA). bf16: networks compute in bfloat16, losses in fp32."""
+    compile: bool = False
+    """torch.compile the generator: minutes at the start, then faster steps."""
+    deterministic: bool = False
+    """The same bits again from the same seed on CUDA, too, at some cost. On the CPU they always are."""
     workers: int = 2
     """Processes per domain that decode or render images; 0 does it in the main one."""
     log_every: int = 10

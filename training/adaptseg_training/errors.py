@@ -3,7 +3,9 @@
 AdaptSegError (adaptseg_serve.errors)
 +-- DataError          an image, a label map or a video can't be read; the message names the file
 +-- CheckpointError    a checkpoint can't be read, or doesn't fit the config
-+-- TrainingError      a run can't go on (a loss that is not a number ...)
++-- TrainingError      a run can't go on (a loss that is not a number ...); says which state is saved
++-- StepError          a step can't be done; the state before it is good, and gets saved
+    +-- PeerError      because another process of the run is gone
 """
 
 from adaptseg_serve.errors import AdaptSegError
@@ -19,3 +21,11 @@ class CheckpointError(AdaptSegError):
 
 class TrainingError(AdaptSegError):
     """A run can't go on."""
+
+
+class StepError(AdaptSegError):
+    """A step can't be done (memory ...); nothing of it has changed a weight."""
+
+
+class PeerError(StepError):
+    """Another process of the run is gone, or did not answer."""
