@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +186,6 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(ConfigError, match=r"--generator\.weights PATH"):
         build_generator(GeneratorConfig(), 19, aux=False)

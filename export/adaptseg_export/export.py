@@ -15,11 +15,13 @@ import torch
 import adaptseg_serve
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
+from adaptseg_export.official import SIZE, read_release
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import Parity, compare, require
 from adaptseg_export.probes import probes
 from adaptseg_export.scoring import scores
 from adaptseg_export.writer import Record, write_bundle
+from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import Checkpoint, load_checkpoint, load_generator, model_size
@@ -31,8 +33,8 @@ Say = Callable[[str], None]
 
 def export(options: ExportOptions, say: Say = print) -> Parity:
     """Write `options.bundle`; `say` is told each stage. Raises AdaptSegError, with nothing written, if it can't."""
-    checkpoint = load_checkpoint(options.checkpoint)
-    spec = preprocess_spec(checkpoint.config.generator, options.size or model_size(checkpoint.config))
+    checkpoint, size = _open(options, say)
+    spec = preprocess_spec(checkpoint.config.generator, options.size or size)
     deployment = Deployment(MainLevel(load_generator(checkpoint)), spec).eval()
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model.onnx"
@@ -50,9 +52,23 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
     return parity
 
 
+def _open(options: ExportOptions, say: Say) -> tuple[Checkpoint, tuple[int, int]]:
+    """The checkpoint to export and the size it is meant to see images at."""
+    if options.from_adaptsegnet:
+        checkpoint, weights = read_release(options.checkpoint, options.label_set)
+        say(str(weights))
+        return checkpoint, SIZE
+    if options.label_set:
+        raise ConfigError("--label-set goes with --from-adaptsegnet only: a checkpoint says what its classes are.")
+    checkpoint = load_checkpoint(Path(options.checkpoint))
+    return checkpoint, model_size(checkpoint.config)
+
+
 def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec, parity: Parity) -> Record:
     """What the bundle says about itself."""
     config, settings = checkpoint.config, without_folders(to_settings(checkpoint.config))
+    if options.from_adaptsegnet:  # how the authors trained isn't in their file
+        settings = {key: settings[key] for key in ("label_set", "generator")}
     return Record(
         name=options.name or options.bundle.name,
         preprocess=spec,

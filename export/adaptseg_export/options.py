@@ -21,8 +21,8 @@ class ExportOptions:
     99.99 % of pixels and every other pixel is a tie (fp16 weights: 99.9 %).
     """
 
-    checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
-    """A run folder (its best checkpoint, else its last) or one checkpoint in it."""
+    checkpoint: Annotated[Positional[str], arg(metavar="CHECKPOINT")]
+    """A run folder (its best checkpoint, else its last) or one checkpoint in it; with --from-adaptsegnet their file."""
     bundle: Annotated[Positional[Path], arg(metavar="BUNDLE")]
     """Folder to write."""
     name: str = ""
@@ -33,6 +33,10 @@ class ExportOptions:
     """(height, width) the server resizes images to; the training size if not given."""
     weights: Weights = "fp32"
     """How weights are stored. fp16 halves the file; runtimes widen them on loading and compute in fp32."""
+    from_adaptsegnet: bool = False
+    """CHECKPOINT is a file that the AdaptSegNet authors released: a path, or an address (https://...#sha256=...)."""
+    label_set: Annotated[str, arg(metavar="NAME")] = ""
+    """With --from-adaptsegnet: what its classes are, where their number (19, 16, 13) doesn't say it."""
     images: Annotated[tuple[Path, ...], arg(metavar="PATH ...")] = ()
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
     score: Annotated[tuple[Dataset, Path, str] | None, arg(metavar="DATASET ROOT SPLIT")] = None

@@ -10,13 +10,17 @@ from torch import Tensor, nn
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import GeneratorConfig
+from adaptseg_training.models.download import download_torchvision
 from adaptseg_training.models.official import from_official, from_torchvision, is_official
-from adaptseg_training.models.tensor_files import download, read_tensors
+from adaptseg_training.models.tensor_files import read_tensors
 
 _log = logging.getLogger(__name__)
 
 _COUNTER = "num_batches_tracked"
 """Files older than PyTorch 0.4.1 lack these 104 counters of a ResNet-101, and nothing needs them."""
+
+_SHOWN = 16
+"""Skipped tensors that the report names: two heads of four branches."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class WeightsReport:
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
-        lines += [f"  skipped {name}: {why}" for name, why in self.skipped]
+        lines += [f"  skipped {name}: {why}" for name, why in self.skipped[:_SHOWN]]
+        if len(self.skipped) > _SHOWN:
+            lines.append(f"  and {len(self.skipped) - _SHOWN} more tensors skipped")
         if self.initial:
             parts = Counter(name.split(".")[0] for name in self.initial)
             lines.append(f"  left at initialisation: {', '.join(f'{part} ({n} tensors)' for part, n in parts.items())}")
@@ -107,7 +113,7 @@ def _imagenet(config: GeneratorConfig) -> tuple[str, dict[str, Tensor]]:
             url = torchvision.models.ResNet101_Weights.IMAGENET1K_V1.url
         case "vgg16":
             url = torchvision.models.VGG16_Weights.IMAGENET1K_V1.url
-    return url, from_torchvision(read_tensors(str(download(url, check_hash=True))))
+    return url, from_torchvision(read_tensors(str(download_torchvision(url))))
 
 
 def _lite0_package() -> tuple[str, dict[str, Tensor]]:
