@@ -95,6 +95,8 @@ class DomainConfig:
     """(height, width) of the training images."""
     augment: bool = False
     """Random flip, crop, colour, gamma, blur and noise; the paper uses none."""
+    skip_unreadable: bool = False
+    """Source and target: name an unreadable file, count it and go on with another sample; otherwise it ends the run."""
 
 
 @dataclass(frozen=True)

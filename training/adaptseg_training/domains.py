@@ -1,6 +1,6 @@
 """The data of a run: opened once, then batches by step, pictures for previews, labelled images for scores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.loading import SampleStream, batches
 from adaptseg_training.data.prepare import Pair, Preparer, label_table
 from adaptseg_training.data.sample import ImageSet
+from adaptseg_training.errors import DataError
 from adaptseg_training.models.generator import preprocess_spec
 
 _TARGET_SEED = 1_000_003
@@ -40,20 +41,31 @@ def open_domains(config: TrainConfig) -> Domains:
     )
 
 
-def step_batches(config: TrainConfig, domains: Domains, start: int, device: torch.device) -> Iterator[list[Batch]]:
-    """The batches of step `start`, of the next one, and so on: `optimiser.accumulate` of them a step."""
+def step_batches(
+    config: TrainConfig, domains: Domains, start: int, device: torch.device, skipped: Callable[[DataError], None]
+) -> Iterator[list[Batch]]:
+    """The batches of step `start`, of the next one, and so on: `optimiser.accumulate` of them a step.
+
+    `skipped` hears of unreadable samples of the domains whose skip_unreadable is set.
+    """
     accumulate, pin = config.optimiser.accumulate, device.type == "cuda"
     first = start * accumulate
-    sources = _pairs(config, config.source, domains.source, "source", first, pin)
+    sources = _pairs(config, config.source, domains.source, "source", first, pin, skipped)
     targets = None
     if config.target is not None and domains.target is not None:
-        targets = _pairs(config, config.target, domains.target, "target", first, pin)
+        targets = _pairs(config, config.target, domains.target, "target", first, pin, skipped)
     while True:
         yield [_batch(next(sources), None if targets is None else next(targets), device) for _ in range(accumulate)]
 
 
 def _pairs(
-    config: TrainConfig, domain: DomainConfig, images: ImageSet, name: str, first: int, pin: bool
+    config: TrainConfig,
+    domain: DomainConfig,
+    images: ImageSet,
+    name: str,
+    first: int,
+    pin: bool,
+    skipped: Callable[[DataError], None],
 ) -> Iterator[Pair]:
     labelled = name == "source"
     preparer = Preparer(
@@ -61,8 +73,9 @@ def _pairs(
         augmented=domain.augment,
         train_ids=label_table(images, config.label_set, name) if labelled else None,
     )
-    stream = SampleStream(images, preparer, config.run.seed + (0 if labelled else _TARGET_SEED))
-    return batches(stream, first, config.run.batch_size, config.run.workers, pin)
+    seed = config.run.seed + (0 if labelled else _TARGET_SEED)
+    stream = SampleStream(images, preparer, seed, domain.skip_unreadable)
+    return batches(stream, first, config.run.batch_size, config.run.workers, pin, skipped)
 
 
 def _batch(source: Pair, target: Pair | None, device: torch.device) -> Batch:

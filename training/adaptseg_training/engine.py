@@ -10,6 +10,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.config import TrainConfig
+from adaptseg_training.data.skipping import Skips
 from adaptseg_training.domains import Domains, open_domains, step_batches
 from adaptseg_training.interrupts import catching_interrupts
 from adaptseg_training.memory import keep_freed_memory
@@ -45,14 +46,16 @@ def train_from(
     pace, stop = run.config.run, run.config.run.stop_step
     if start >= stop:
         reporter.say(f"{run.path} is at step {start} already; to train longer: {run.resume_command} --run.stop-step N")
-    steps = zip(range(start, stop), step_batches(run.config, domains, start, device))  # noqa: B905 (one is endless)
+    skips = Skips(run.config, reporter.say)
+    steps = zip(range(start, stop), step_batches(run.config, domains, start, device, skips.add))  # noqa: B905 (one is endless)
     with closing(Scalars(run.path, start)) as scalars, catching_interrupts() as interrupt:
         for step, batches in steps:
             losses = adaptation.step(step, batches)
             done = step + 1
             reporter.advance(done, losses)
             if done % pace.log_every == 0 or done == stop:
-                scalars.add(done, {**losses, "frames_per_second": reporter.frames_per_second()})
+                speed = {"frames_per_second": reporter.frames_per_second()}
+                scalars.add(done, {**losses, **speed, **skips.scalars()})
             if not all(map(math.isfinite, losses.values())):
                 bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
                 raise diverged(run, adaptation, done, bad)
@@ -67,6 +70,8 @@ def train_from(
             if interrupt.name and done < stop:
                 reporter.say(f"{interrupt.name}: stopped after step {done}. Go on with: {run.resume_command}")
                 return FAILED
+    if skips.summary():
+        reporter.say(skips.summary())
     return OK
 
 

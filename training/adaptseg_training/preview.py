@@ -9,6 +9,7 @@ from adaptseg_serve.labels import LabelMap, LabelSet
 from adaptseg_serve.predictor import Predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.data.sample import Image, ImageSet
+from adaptseg_training.errors import DataError
 
 _ROW_HEIGHT = 240
 _SWATCH, _CELL = 14, 130
@@ -19,10 +20,13 @@ def draw_previews(predictor: Predictor, spec: PreprocessSpec, labels: LabelSet, 
     """(H, W, 3) uint8 RGB: `rows` images spread evenly over the data set, each beside its predicted label map."""
     strips = []
     for index in np.linspace(0, len(images) - 1, min(rows, len(images))).astype(int):
-        image = fit_height(images[int(index)].image, _ROW_HEIGHT)
+        try:
+            image = fit_height(images[int(index)].image, _ROW_HEIGHT)
+        except DataError:  # training meets the file as well: it names it, and ends or skips it as the flags say
+            continue
         label_map = predictor.predict(spec.resize_image(image)[None], [(image.shape[0], image.shape[1])])[0]
         strips.append(np.hstack([image, labels.palette()[label_map]]))
-    return stack([*strips, legend(labels, max(s.shape[1] for s in strips))])
+    return stack([*strips, legend(labels, max([s.shape[1] for s in strips], default=2 * _ROW_HEIGHT))])
 
 
 def fit_height(image: Image, height: int) -> Image:

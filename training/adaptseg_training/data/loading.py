@@ -1,16 +1,16 @@
 """Worker processes that prepare batches ahead of the training step.
 
 A sample is a function of (seed, position) alone: workers hold no state, so a run resumed at a step gets the
-very batches it would have got.
+very batches it would have got. So is the sample that takes an unreadable one's place: that of the next position.
 """
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import NamedTuple
 
 import cv2
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from adaptseg_training.data.prepare import Pair, Preparer
@@ -18,24 +18,49 @@ from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.sampler import generator_at, sample_index
 from adaptseg_training.errors import DataError
 
+MOST_SKIPS = 100
+"""So many unreadable samples in a row are no accident."""
 
-class SampleStream(Dataset[Pair | DataError]):
-    """Position -> prepared sample, without an end."""
 
-    def __init__(self, images: ImageSet, preparer: Preparer, seed: int) -> None:
+class Fetched(NamedTuple):
+    """A sample or a batch, and what was unreadable on the way: raised or reported in the main process, since a
+    worker's exception would arrive as a traceback."""
+
+    pair: Pair | None
+    errors: Sequence[DataError]
+
+
+class SampleStream(Dataset[Fetched]):
+    """Position -> prepared sample, without an end. `skip`: the next position's sample replaces an unreadable one."""
+
+    def __init__(self, images: ImageSet, preparer: Preparer, seed: int, skip: bool = False) -> None:
         self._images, self._preparer, self._seed = images, preparer, seed
+        self._tries = MOST_SKIPS if skip else 1
 
-    def __getitem__(self, position: int) -> Pair | DataError:
-        index = sample_index(self._seed, position, len(self._images))
-        try:
-            return self._preparer(self._images[index], generator_at(self._seed, position))
-        except DataError as error:  # raised in the main process: a worker's exception arrives as a traceback
-            return error
+    def __getitem__(self, position: int) -> Fetched:
+        errors: list[DataError] = []
+        for stand_in in range(position, position + self._tries):
+            index = sample_index(self._seed, stand_in, len(self._images))
+            try:
+                return Fetched(self._preparer(self._images[index], generator_at(self._seed, position)), errors)
+            except DataError as error:
+                errors.append(error)
+        return Fetched(None, errors)
 
 
-def batches(stream: SampleStream, first: int, size: int, workers: int, pin: bool) -> Iterator[Pair]:
-    """(N, 3, H, W) uint8 images and (N, H, W) uint8 label maps, from batch number `first` on, for ever."""
-    loader: DataLoader[Pair | DataError] = DataLoader(
+def batches(
+    stream: SampleStream,
+    first: int,
+    size: int,
+    workers: int,
+    pin: bool,
+    skipped: Callable[[DataError], None] = lambda error: None,
+) -> Iterator[Pair]:
+    """(N, 3, H, W) uint8 images and (N, H, W) uint8 label maps, from batch number `first` on, for ever.
+
+    `skipped` hears of every unreadable sample that another one replaced; DataError where none could.
+    """
+    loader: DataLoader[Fetched] = DataLoader(
         stream,
         batch_sampler=_positions(first, size),
         num_workers=workers,
@@ -45,23 +70,27 @@ def batches(stream: SampleStream, first: int, size: int, workers: int, pin: bool
         pin_memory=pin,
     )
     for batch in loader:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+        if batch.pair is None:
+            raise batch.errors[-1]
+        for error in batch.errors:
+            skipped(error)
+        yield batch.pair
 
 
 def _positions(first: int, size: int) -> Iterator[list[int]]:
     return (list(range(number * size, (number + 1) * size)) for number in count(first))
 
 
-def _stack(samples: Sequence[Pair | DataError]) -> tuple[Tensor, Tensor] | DataError:
+def _stack(samples: Sequence[Fetched]) -> Fetched:
     pairs: list[Pair] = []
-    for sample in samples:
-        if isinstance(sample, DataError):
-            return sample
-        pairs.append(sample)
+    errors: list[DataError] = []
+    for pair, unreadable in samples:
+        errors += unreadable
+        if pair is None:
+            return Fetched(None, errors)
+        pairs.append(pair)
     images, labels = zip(*pairs, strict=True)
-    return torch.stack(images), torch.stack(labels)
+    return Fetched((torch.stack(images), torch.stack(labels)), errors)
 
 
 def _prepare_worker(worker: int) -> None:
