@@ -70,7 +70,16 @@ class OptimiserConfig:
 
 
 Dataset = Literal[
-    "streets", "gta5", "synthia", "synscapes", "cityscapes", "cross_city", "camvid", "synthetic_streets", "frames"
+    "streets",
+    "gta5",
+    "synthia",
+    "synscapes",
+    "cityscapes",
+    "cross_city",
+    "camvid",
+    "synthetic_streets",
+    "own",
+    "frames",
 ]
 
 
@@ -79,7 +88,8 @@ class DomainConfig:
     """Where the images of one domain come from."""
 
     dataset: Dataset = "streets"
-    """streets: rendered on the fly. frames: unlabelled images and videos. The others as their archives unpack."""
+    """streets: rendered on the fly. frames: unlabelled images and videos. own: what the YAML file at
+    root describes. The others as their archives unpack."""
     root: tuple[Path, ...] = ()
     """Folder of the data set; frames: any number of folders, images and videos. Not needed for streets."""
     split: str = ""

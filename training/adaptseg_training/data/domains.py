@@ -12,6 +12,7 @@ from adaptseg_training.data.folders import list_camvid, list_synthetic_streets
 from adaptseg_training.data.frames import Frames
 from adaptseg_training.data.gta5 import list_gta5
 from adaptseg_training.data.listing import ListedImages, Listing
+from adaptseg_training.data.own import list_own
 from adaptseg_training.data.rendered import DEFAULT_COUNT, RenderedStreets
 from adaptseg_training.data.sample import ImageSet, Sample
 from adaptseg_training.data.synscapes import list_synscapes
@@ -72,6 +73,8 @@ def list_domain(domain: DomainConfig, name: str) -> Listing:
             return list_cityscapes(root, split)
         case "cross_city":
             return list_cross_city(root, split)
+        case "own":
+            return list_own(root, split)
         case other:
             raise ConfigError(f"{other} is not a data set of files with a layout of its own.")
 

@@ -1,6 +1,6 @@
 """The files of a data set: which there should be, by its layout, and a torch Dataset of those that are listed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,10 @@ ReadIds = Callable[[Path], NDArray[np.uint8]]
 """Label file -> (H, W) uint8 label ids; DataError names a file that can't be read."""
 
 
+def _as_numbers(path: Path, ids: Sequence[int]) -> list[str]:
+    return [str(i) for i in ids]
+
+
 @dataclass(frozen=True)
 class Labels:
     """The label files of a data set, beside the images of its `Listing`."""
@@ -32,6 +36,8 @@ class Labels:
     read_ids: ReadIds = read_label_ids
     stretched: bool = False
     """The official files themselves hold labels of other sizes than their images: stretch them (nearest)."""
+    describe: Callable[[Path, Sequence[int]], list[str]] = _as_numbers
+    """Label ids of a file, as people know them."""
 
 
 @dataclass(frozen=True)
