@@ -1,5 +1,6 @@
-"""`adaptseg-data synthesize OUT` and `adaptseg-data preview OUT.png`."""
+"""`adaptseg-data synthesize OUT`, `adaptseg-data preview OUT.png` and `adaptseg-data check DATASET ROOT`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
-from adaptseg_training.config import DomainConfig
+from adaptseg_training.config import Dataset, DomainConfig
 
 PROG = "adaptseg-data"
 
@@ -48,7 +49,30 @@ class Preview:
     """Images, spread evenly over the data set."""
 
 
-Commands = Annotated[Synthesize, subcommand("synthesize")] | Annotated[Preview, subcommand("preview")]
+@dataclass(frozen=True)
+class Check:
+    """Read every file of a data set and say what must be mended, and how. Exit code 1 if something must.
+
+    Looked for: missing pairs, unreadable files, wrong sizes, values that mean no class, empty classes.
+    """
+
+    dataset: Annotated[Positional[Dataset], arg(metavar="DATASET")]
+    """gta5, synthia, synscapes, cityscapes, cross_city, camvid, synthetic_streets, own or frames."""
+    root: Annotated[Positional[Path], arg(metavar="ROOT")]
+    """Its folder; own: its YAML file."""
+    split: str = ""
+    """As --source.split of adaptseg-train."""
+    workers: int = 4
+    """Files read at a time."""
+    json: bool = False
+    """Print one JSON object with every problem, instead of text."""
+
+
+Commands = (
+    Annotated[Synthesize, subcommand("synthesize")]
+    | Annotated[Preview, subcommand("preview")]
+    | Annotated[Check, subcommand("check")]
+)
 
 
 def main() -> None:
@@ -68,5 +92,31 @@ def data_command(argv: Sequence[str]) -> int:
         case Preview() as options:
             from adaptseg_training.data.contact_sheet import write_contact_sheet
 
+            if options.rows < 1:
+                raise ConfigError(f"--rows is {options.rows}; it must be 1 or more.")
             write_contact_sheet(options.out, options.data, options.rows)
+        case Check() as options:
+            return check_command(options)
     return 0
+
+
+def check_command(options: Check) -> int:
+    """Check, print, return 1 if something must be mended."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from adaptseg_training.data.check import check
+    from adaptseg_training.data.check_report import as_json, as_text
+
+    if options.workers < 1:
+        raise ConfigError(f"--workers is {options.workers}; it must be 1 or more.")
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"checking {options.dataset}", total=None)
+        findings = check(
+            DomainConfig(options.dataset, (options.root,), options.split),
+            options.workers,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print(json.dumps(as_json(findings)) if options.json else as_text(findings))
+    return 1 if findings.must_mend else 0

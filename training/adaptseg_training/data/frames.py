@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from adaptseg_serve.errors import ConfigError
+from adaptseg_training.data.listing import Listing
 from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample, read_image
 from adaptseg_training.errors import DataError
 
@@ -48,6 +49,15 @@ class Frames(Dataset[Sample]):
         return Sample(frame.name, np.ascontiguousarray(decoded[..., ::-1]))
 
 
+def list_frames(roots: Sequence[Path]) -> Listing:
+    """The images of `roots`; DataError for a video that can't be read."""
+    files = _expand(roots)
+    for video in filter(_is_video, files):
+        if next(_decode(video, 1), None) is None:
+            raise _unreadable(video)
+    return Listing(tuple(p for p in files if not _is_video(p)))
+
+
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
@@ -73,8 +83,12 @@ def _video_frames(path: Path, every: int) -> list[Path | _VideoFrame]:
         for number, frame in _decode(path, every)
     ]
     if not frames:
-        raise DataError(f"{path} is not a readable video. Convert it: ffmpeg -i {path.name} out.mp4")
+        raise _unreadable(path)
     return list(frames)
+
+
+def _unreadable(video: Path) -> DataError:
+    return DataError(f"{video} is not a readable video. Convert it: ffmpeg -i {video.name} out.mp4")
 
 
 def _decode(path: Path, every: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
