@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.camvid_tree import write_camvid
 from numpy.typing import NDArray
 
 from adaptseg_serve.errors import ConfigError
@@ -18,7 +18,7 @@ from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import ImageSet, Sample
-from adaptseg_training.evaluate import evaluate, subset_mious
+from adaptseg_training.evaluate import evaluate, own_subset, scorer, subset_mious
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.run import open_run
 from adaptseg_training.state import save
@@ -67,12 +67,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("camvid")
-    rng = np.random.default_rng(1)
-    for kind, array in (("images", rng.integers(0, 256, (60, 80, 3))), ("labels", rng.integers(0, 12, (60, 80)))):
-        (root / "val" / kind).mkdir(parents=True)
-        cv2.imwrite(str(root / "val" / kind / "0016E5_1.png"), array.astype(np.uint8))
-    return root
+    label_map = np.random.default_rng(2).integers(0, 12, (60, 80), dtype=np.uint8)
+    return write_camvid(tmp_path_factory.mktemp("camvid"), {"0016E5_1": label_map})
 
 
 def score(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, object]:
@@ -87,7 +83,7 @@ def score(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, object]:
 
 def test_scores_are_in_the_data_sets_classes_at_its_size() -> None:
     predictor = Always(CITYSCAPES.train_id("road"))
-    scores = evaluate(predictor, SPEC, "cityscapes", TwoClasses())
+    scores = evaluate(scorer(predictor, SPEC, "cityscapes", TwoClasses()), TwoClasses())
     assert predictor.asked == [((1, 32, 64, 3), (40, 50))]
     summary = scores.summary()
     assert summary["accuracy"] == 0.75
@@ -95,26 +91,43 @@ def test_scores_are_in_the_data_sets_classes_at_its_size() -> None:
     assert summary["iou"]["sky"] == 0.0
     assert summary["iou"]["car"] is None
     assert summary["miou"] == 0.375
+    assert summary["miou_over"] == {"camvid-10": 0.375}
+    assert summary["mean_accuracy"] == 0.5
+    assert summary["frequency_weighted_iou"] == 0.5625
+
+
+def test_pixels_can_be_counted_at_the_models_size() -> None:
+    predictor = Always(CITYSCAPES.train_id("road"))
+    scores = evaluate(scorer(predictor, SPEC, "cityscapes", TwoClasses(), at="model"), TwoClasses())
+    assert predictor.asked == [((1, 32, 64, 3), (32, 64))]
+    # 40 x 50 shrunk to 32 x 64 by nearest: 24 of 32 rows are road, the ignored last column is the last 1 of 64.
+    assert scores.matrix.counts.sum() == 32 * 63
+    assert scores.summary()["accuracy"] == 0.75
 
 
 def test_a_class_can_be_left_out_of_the_mean() -> None:
-    scores = evaluate(Always(CAMVID.train_id("road")), SPEC, "camvid", TwoClasses())
-    assert subset_mious(scores, {"all": (), "no sky": ("sky",)}) == {"all": 0.375, "no sky": 0.75}
-    with pytest.raises(ConfigError, match=r"no class 'cloud' to exclude; it has sky, building"):
-        subset_mious(scores, {"x": ("cloud",)})
+    scores = evaluate(scorer(Always(CAMVID.train_id("road")), SPEC, "camvid", TwoClasses()), TwoClasses())
+    no_sky = own_subset(CAMVID, (), ("sky",))
+    assert no_sky == CAMVID.names[1:]
+    assert own_subset(CAMVID, ("sky", "road"), ("sky",)) == ("road",)
+    assert subset_mious(scores, {"all": CAMVID.names, "no sky": no_sky}) == {"all": 0.375, "no sky": 0.75}
+    with pytest.raises(ConfigError, match=r"no class 'cloud'; it has sky, building"):
+        own_subset(CAMVID, (), ("cloud",))
+    with pytest.raises(ConfigError, match="leaves no class"):
+        own_subset(CAMVID, ("sky",), ("sky",))
 
 
 def test_classes_that_can_not_be_translated_are_refused() -> None:
     streets = open_domain(DomainConfig("streets", size=(64, 96), count=1), "data")
     with pytest.raises(ConfigError, match="no translation from 'camvid'"):
-        evaluate(Always(0), SPEC, "camvid", streets)
+        scorer(Always(0), SPEC, "camvid", streets)
 
 
 def test_a_checkpoint_on_the_command_line(run: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = score(capsys, "--checkpoint", str(run), "--data.root", str(camvid), "--exclude", "bicyclist", "fence")
     assert line["images"] == 1
     assert line["label_set"] == "camvid"
-    assert line["excluded"] == ["bicyclist", "fence"]
+    assert line["excluded"] == ["fence", "bicyclist"]
     assert isinstance(line["miou_subset"], float)
 
 
@@ -131,6 +144,8 @@ def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureF
         ([], "either --checkpoint or --bundle"),
         (["--checkpoint", "a", "--bundle", "b"], "either --checkpoint or --bundle"),
         (["--checkpoint", "a"], "--data.root is not set"),
+        (["--checkpoint", "a", "--size", "8", "99"], "--size is"),
+        (["--checkpoint", "a", "--worst", "-1"], "--worst is -1"),
     ],
 )
 def test_a_wrong_command_line_is_a_sentence(argv: list[str], match: str) -> None:
@@ -141,7 +156,7 @@ def test_a_wrong_command_line_is_a_sentence(argv: list[str], match: str) -> None
 def test_unlabelled_images_can_not_be_scored(camvid: Path) -> None:
     images: ImageSet = open_domain(DomainConfig("frames", (camvid / "val/images",)), "data")
     with pytest.raises(ConfigError, match="no labels to score on"):
-        evaluate(Always(0), SPEC, "camvid", images)
+        scorer(Always(0), SPEC, "camvid", images)
 
 
 def test_looking_at_a_generator_leaves_it_in_its_mode() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex, MulticlassRecall
 
 from adaptseg_training.metrics import ConfusionMatrix
 
@@ -14,24 +14,31 @@ CLASSES = 6
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), ignored=st.floats(0, 0.9), batches=st.integers(1, 3))
-def test_iou_and_accuracy_are_those_of_torchmetrics(seed: int, ignored: float, batches: int) -> None:
+def test_measures_are_those_of_torchmetrics(seed: int, ignored: float, batches: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = ConfusionMatrix(CLASSES)
     jaccard = MulticlassJaccardIndex(CLASSES, average="none", ignore_index=255)
+    weighted = MulticlassJaccardIndex(CLASSES, average="weighted", ignore_index=255)
     accuracy = MulticlassAccuracy(CLASSES, average="micro", ignore_index=255)
+    recall = MulticlassRecall(CLASSES, average="none", ignore_index=255)
     for _ in range(batches):
         truth = rng.integers(0, CLASSES, (9, 13), dtype=np.uint8)
         truth[rng.uniform(size=truth.shape) < ignored] = 255
         predicted = rng.integers(0, CLASSES, truth.shape, dtype=np.uint8)
         matrix.add(truth, predicted)
-        jaccard.update(torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
-        accuracy.update(torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
+        for metric in (jaccard, weighted, accuracy, recall):
+            metric.update(torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
     expected = jaccard.compute().numpy()
     ours = matrix.iou()
     present = ~np.isnan(ours)
     np.testing.assert_allclose(ours[present], expected[present], atol=1e-6)
-    if present.any():
+    labelled = matrix.counts.sum(axis=1) > 0
+    if labelled.any():
+        recalls = recall.compute().numpy()[labelled]
+        np.testing.assert_allclose(matrix.class_accuracy()[labelled], recalls, atol=1e-6)
+        assert matrix.mean_accuracy() == pytest.approx(float(recalls.mean()), abs=1e-6)
         assert matrix.accuracy() == pytest.approx(float(accuracy.compute()), abs=1e-6)
+        assert matrix.frequency_weighted_iou() == pytest.approx(float(weighted.compute()), abs=1e-6)
 
 
 def matrix_of(truth: list[int], predicted: list[int]) -> ConfusionMatrix:
@@ -50,6 +57,8 @@ def test_a_class_only_predicted_counts_as_zero() -> None:
     matrix = matrix_of([0, 0, 1], [0, 2, 1])
     assert matrix.iou().tolist() == [0.5, 1.0, 0.0]
     assert matrix.miou([0, 1]) == 0.75
+    assert matrix.mean_accuracy() == pytest.approx(0.75)
+    assert matrix.frequency_weighted_iou() == pytest.approx((2 * 0.5 + 1) / 3)
 
 
 def test_a_prediction_outside_the_classes_is_a_miss() -> None:
@@ -62,6 +71,14 @@ def test_nothing_counted_is_nan() -> None:
     matrix = matrix_of([255], [0])
     assert np.isnan(matrix.miou())
     assert np.isnan(matrix.accuracy())
+    assert np.isnan(matrix.mean_accuracy())
+    assert np.isnan(matrix.frequency_weighted_iou())
+
+
+def test_matrices_add_up() -> None:
+    matrix = matrix_of([0, 0, 1], [0, 1, 1])
+    matrix.merge(matrix_of([2], [2]))
+    assert matrix.counts.tolist() == matrix_of([0, 0, 1, 2], [0, 1, 1, 2]).counts.tolist()
 
 
 def test_shapes_must_be_equal() -> None:

@@ -8,7 +8,6 @@ from adaptseg_export.options import ExportOptions
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import CAMVID
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator
@@ -16,12 +15,9 @@ from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.engine import choose_device
-from adaptseg_training.evaluate import evaluate, subset_mious
+from adaptseg_training.evaluate import evaluate, scorer
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec
-
-USUAL_EXCLUSIONS = {CAMVID.name: ("bicyclist",)}
-"""Classes whose absence from the source makes papers leave them out of a second mean."""
 
 
 def scores(options: ExportOptions, model: Path, record: Record) -> dict[str, Any]:
@@ -50,7 +46,5 @@ def _baseline(path: Path, size: tuple[int, int], images: ImageSet) -> dict[str, 
 
 
 def _score(predictor: Predictor, spec: PreprocessSpec, label_set: str, images: ImageSet) -> dict[str, Any]:
-    found = evaluate(predictor, spec, label_set, images)
-    gone = USUAL_EXCLUSIONS.get(found.labels.name)
-    extra = {"excluded": list(gone), "miou_subset": subset_mious(found, {"": gone})[""]} if gone else {}
-    return {"runtime": predictor.runtime, "size": list(spec.size), **found.summary(), **extra}
+    found = evaluate(scorer(predictor, spec, label_set, images), images)
+    return {"runtime": predictor.runtime, "size": list(spec.size), **found.summary()}

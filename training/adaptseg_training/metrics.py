@@ -32,6 +32,10 @@ class ConfusionMatrix:
         cells = rows * columns + np.minimum(predicted[known], classes)
         self._counts += np.bincount(cells, minlength=classes * columns).reshape(classes, columns)
 
+    def merge(self, other: "ConfusionMatrix") -> None:
+        """Count what `other` has counted, too."""
+        self._counts += other.counts
+
     def iou(self) -> NDArray[np.float64]:
         """(classes,) intersection over union, 0..1; NaN for a class that is neither in truth nor predicted."""
         hits = np.diagonal(self._counts).astype(np.float64)
@@ -46,6 +50,24 @@ class ConfusionMatrix:
         Only the mean is restricted: predictions of the other classes still count as errors, as in the paper.
         """
         values = self.iou() if train_ids is None else self.iou()[list(train_ids)]
+        return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+
+    def frequency_weighted_iou(self) -> float:
+        """IoU averaged with each class's share of the counted pixels as its weight, 0..1; NaN if none was counted."""
+        shares = self._counts.sum(axis=1)
+        present = shares > 0
+        return float(np.average(self.iou()[present], weights=shares[present])) if present.any() else float("nan")
+
+    def class_accuracy(self) -> NDArray[np.float64]:
+        """(classes,) share of each class's pixels that are right, 0..1; NaN for a class that has none."""
+        total = self._counts.sum(axis=1)
+        hits = np.diagonal(self._counts).astype(np.float64)
+        accuracy: NDArray[np.float64] = np.divide(hits, total, out=np.full_like(hits, np.nan), where=total > 0)
+        return accuracy
+
+    def mean_accuracy(self) -> float:
+        """Mean of `class_accuracy` over the classes that have pixels; NaN if none has."""
+        values = self.class_accuracy()
         return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
     def accuracy(self) -> float:

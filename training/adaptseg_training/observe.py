@@ -9,7 +9,7 @@ from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import model_size
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.domains import Domains
-from adaptseg_training.evaluate import evaluate
+from adaptseg_training.evaluate import evaluate, scorer
 from adaptseg_training.files import write_atomically
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec
@@ -35,7 +35,7 @@ def score(
     """Score on the `evaluate` images; the result goes to the screen and to metrics.json, too."""
     spec = preprocess_spec(run.config.generator, model_size(run.config))
     predictor = GeneratorPredictor(adaptation.generator, spec, device)
-    metrics = evaluate(predictor, spec, run.config.label_set, images).summary()
+    metrics = evaluate(scorer(predictor, spec, run.config.label_set, images), images).summary()
     run.record_metrics(done, metrics)
     reporter.say(f"step {done}: mIoU {metrics['miou']}  accuracy {metrics['accuracy']}  on {metrics['images']} images")
     return metrics

@@ -13,7 +13,7 @@ from adaptseg_training.errors import DataError
 
 _ROW_HEIGHT = 240
 _SWATCH, _CELL = 14, 130
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_previews(predictor: Predictor, spec: PreprocessSpec, labels: LabelSet, images: ImageSet, rows: int) -> Image:
@@ -49,7 +49,7 @@ def legend(labels: LabelSet, width: int) -> Image:
         row, column = divmod(c.train_id, columns)
         x, y = column * _CELL + 4, row * 2 * _SWATCH + _SWATCH // 2
         strip[y : y + _SWATCH, x : x + _SWATCH] = c.color
-        cv2.putText(strip, c.name, (x + _SWATCH + 4, y + _SWATCH - 3), _FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(strip, c.name, (x + _SWATCH + 4, y + _SWATCH - 3), FONT, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return strip
 
 
@@ -63,3 +63,8 @@ def stack(strips: Sequence[Image]) -> Image:
 def png(image: Image) -> bytes:
     """PNG bytes of an (H, W, 3) uint8 RGB image."""
     return bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1])
+
+
+def jpeg(image: Image) -> bytes:
+    """JPEG bytes, quality 92, of an (H, W, 3) uint8 RGB image."""
+    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])[1])

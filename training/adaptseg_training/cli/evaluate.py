@@ -1,23 +1,30 @@
 """`adaptseg-evaluate --checkpoint C | --bundle B --data.dataset camvid --data.root DIR`."""
 
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
+from tyro.conf import arg
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.predictor import Predictor
-from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.cli.common import run_command
+from adaptseg_training.cli.evaluate_table import table
 from adaptseg_training.config import DomainConfig
 
+if TYPE_CHECKING:
+    from adaptseg_training.data.sample import ImageSet
+    from adaptseg_training.evaluate import Scorer, Scores
+    from adaptseg_training.subjects import Subject
+
 PROG = "adaptseg-evaluate"
+STREETS = 200
+"""Rendered streets to score on where no count is given: the renderer never ends."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,20 @@ class EvaluateOptions:
     """A checkpoint or a run's folder (its best checkpoint, else its last)."""
     bundle: Path | None = None
     """A bundle's folder."""
-    exclude: tuple[str, ...] = ()
-    """Classes to leave out of a second mean, as in mIoU over 10 of CamVid's 11 classes: --exclude bicyclist."""
+    oracle: Path | None = None
+    """The gap to it is reported (Tables 2 and 5): a result.json of --out, or a checkpoint or bundle to score, too."""
+    only: Annotated[tuple[str, ...], arg(metavar="CLASS ...")] = ()
+    """Classes of a second mean: --only road car person."""
+    exclude: Annotated[tuple[str, ...], arg(metavar="CLASS ...")] = ()
+    """Classes to leave out of a second mean: --exclude bicyclist."""
+    size: Annotated[tuple[int, int] | None, arg(metavar="HEIGHT WIDTH")] = None
+    """Size the model sees images at; its own if not given."""
+    at: Literal["label", "model"] = "label"
+    """Count pixels at the label map's size (the paper's way), or at the model's (label maps shrunk to it)."""
+    out: Path | None = None
+    """Folder for result.json, per_class.csv, confusion.png and worst.jpg."""
+    worst: int = 8
+    """Images in worst.jpg."""
     device: str = "cpu"
     """Device for a checkpoint: cpu, cuda, cuda:1 ..."""
 
@@ -48,60 +67,75 @@ def main() -> None:
 def evaluate_command(argv: Sequence[str]) -> int:
     """Score, print, return the exit code."""
     options = tyro.cli(EvaluateOptions, prog=PROG, args=list(argv))
-    if (options.checkpoint is None) == (options.bundle is None):
-        raise ConfigError("give either --checkpoint or --bundle.")
+    _check(options)
     from adaptseg_training.data.domains import open_domain
-    from adaptseg_training.evaluate import evaluate, subset_mious
+    from adaptseg_training.evaluation_report import write_report
+    from adaptseg_training.oracle import compare, oracle_summary, read_result
+    from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
 
+    options = replace(options, data=bounded(options.data))
     images = open_domain(options.data, "data")
-    predictor, spec, predicted, what = _open(options)
-    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-                  console=Console(stderr=True)) as progress:  # fmt: skip
-        bar = progress.add_task(what, total=len(images))
-        scores = evaluate(predictor, spec, predicted, images, lambda done, _: progress.update(bar, completed=done))
-    summary = {"model": what, "runtime": predictor.runtime, **scores.summary()}
-    if options.exclude:
-        summary["excluded"] = list(options.exclude)
-        summary["miou_subset"] = subset_mious(scores, {"subset": options.exclude})["subset"]
-    Console(stderr=True).print(_table(summary))
+    if options.oracle is not None and options.oracle.suffix == ".json":
+        read_result(options.oracle)
+    if options.bundle is not None:
+        subject = bundle_subject(options.bundle, options.size)
+    else:
+        assert options.checkpoint is not None
+        subject = checkpoint_subject(options.checkpoint, options.size, options.device)
+    summary, scores, ask = _score(subject, images, options)
+    if options.oracle is not None:
+
+        def rescore(path: Path) -> dict[str, Any]:
+            return _score(open_subject(path, None, options.device), images, options)[0]
+
+        summary["oracle"] = compare(summary, oracle_summary(options.oracle, summary, rescore))
+    Console(stderr=True).print(table(summary))
+    if options.out is not None:
+        write_report(options.out, summary, scores, ask, images, options.worst)
+        print(f"wrote {options.out}", file=sys.stderr)
     print(json.dumps(summary))
     return 0
 
 
-def _open(options: EvaluateOptions) -> tuple[Predictor, PreprocessSpec, str, str]:
-    """The predictor, what it wants done to images, the label set it predicts, and its name."""
-    if options.bundle is not None:
-        from adaptseg_serve.bundle import open_bundle
-        from adaptseg_serve.predictor import load_predictor
-
-        bundle = open_bundle(options.bundle)
-        return load_predictor(bundle), bundle.preprocess, bundle.labels.name, f"{bundle.name} {bundle.version}"
-    from adaptseg_training.checkpoint import load_checkpoint, load_generator, model_size
-    from adaptseg_training.engine import choose_device
-    from adaptseg_training.generator_predictor import GeneratorPredictor
-    from adaptseg_training.models.generator import preprocess_spec
-
-    assert options.checkpoint is not None
-    checkpoint, device = load_checkpoint(options.checkpoint), choose_device(options.device)
-    spec = preprocess_spec(checkpoint.config.generator, model_size(checkpoint.config))
-    predictor = GeneratorPredictor(load_generator(checkpoint).to(device), spec, device)
-    return predictor, spec, checkpoint.config.label_set, f"{options.checkpoint} step {checkpoint.step}"
+def bounded(data: DomainConfig) -> DomainConfig:
+    """`data`, but no more than STREETS rendered streets unless a count was asked for."""
+    if data.dataset != "streets" or data.count:
+        return data
+    print(f"{PROG}: scoring on {STREETS} rendered streets; --data.count asks for more or fewer.", file=sys.stderr)
+    return replace(data, count=STREETS)
 
 
-def _table(summary: dict[str, Any]) -> Table:
-    table = Table(title=f"{summary['model']} on {summary['images']} images ({summary['runtime']})")
-    table.add_column("class")
-    table.add_column("IoU", justify="right")
-    for name, iou in summary["iou"].items():
-        table.add_row(name, _percent(iou), style="dim" if name in summary.get("excluded", ()) else None)
-    table.add_section()
-    table.add_row(f"mIoU over {len(summary['iou'])}", _percent(summary["miou"]), style="bold")
-    if "miou_subset" in summary:
-        kept = len(summary["iou"]) - len(summary["excluded"])
-        table.add_row(f"mIoU over {kept}", _percent(summary["miou_subset"]), style="bold")
-    table.add_row("pixel accuracy", _percent(summary["accuracy"]))
-    return table
+def _check(options: EvaluateOptions) -> None:
+    if (options.checkpoint is None) == (options.bundle is None):
+        raise ConfigError("give either --checkpoint or --bundle.")
+    if options.size is not None and min(options.size) < 32:
+        raise ConfigError(f"--size is {options.size}; height and width must be 32 or more.")
+    if options.worst < 0:
+        raise ConfigError(f"--worst is {options.worst}; it must be 0 or more.")
 
 
-def _percent(value: float | None) -> str:
-    return "absent" if value is None else f"{100 * value:.2f} %"
+def _score(
+    subject: "Subject", images: "ImageSet", options: EvaluateOptions
+) -> tuple[dict[str, Any], "Scores", "Scorer"]:
+    """The summary that is printed, the scores in it, and what to ask for single images again."""
+    from adaptseg_training.evaluate import evaluate, own_subset, scorer, subset_mious
+
+    ask = scorer(subject.predictor, subject.spec, subject.label_set, images, options.at)
+    kept = own_subset(ask.labels, options.only, options.exclude)  # before the long part, not after it
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
+                  console=Console(stderr=True)) as progress:  # fmt: skip
+        bar = progress.add_task(subject.name, total=len(images))
+        scores = evaluate(ask, images, lambda done, _: progress.update(bar, completed=done))
+    data = options.data
+    summary = {
+        "model": subject.name,
+        "runtime": subject.predictor.runtime,
+        "data": f"{data.dataset}/{data.split}" if data.split else data.dataset,
+        "size": list(subject.spec.size),
+        "at": options.at,
+        **scores.summary(),
+    }
+    if options.only or options.exclude:
+        summary["excluded"] = [name for name in ask.labels.names if name not in kept]
+        summary["miou_subset"] = subset_mious(scores, {"subset": kept})["subset"]
+    return summary, scores, ask
