@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.tail import Logits
+from adaptseg_serve.uncertainty import Uncertainty, mean_entropy, uncertainty_from_logits
 
 Runtime = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "openvino", "openvino-bf16"]
 
@@ -18,6 +21,25 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A label map and the logits it was made from, for those who ask how sure it is."""
+
+    label_map: LabelMap
+    logits: Logits
+    """(C, h, w) float at the network's own resolution; a view of the batch's."""
+    align_corners: bool = True
+
+    def uncertainty(self) -> Uncertainty:
+        """Confidence and entropy of the label map's pixels: tens of milliseconds, so not in the device's thread."""
+        height, width = self.label_map.shape
+        return uncertainty_from_logits(self.logits, (height, width), self.align_corners)
+
+    def mean_entropy(self) -> float:
+        """0..1, about a millisecond; see `uncertainty.mean_entropy` for what it approximates."""
+        return mean_entropy(self.logits)
 
 
 class Predictor(Protocol):
@@ -36,6 +58,10 @@ class Predictor(Protocol):
         argmax, so that a label map of another size than the image is as sharp as the scores allow.
         Returns N label maps, uint8 train ids.
         """
+        ...
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        """The label maps of `predict`, bit for bit on the CPU, each with its logits. On a GPU it costs their copy."""
         ...
 
 

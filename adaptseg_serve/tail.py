@@ -32,12 +32,15 @@ def label_map_from_logits(logits: Logits, size: tuple[int, int], align_corners: 
     exact ties go to the lowest train id. NaN never wins; where logits are NaN or infinite, the pixels of the cells
     that touch them hold some train id below C, and all others are right.
     """
+    check_logits(logits, size)
+    scores = np.ascontiguousarray(logits, np.float32)
+    return _way()(scores, Axis(scores.shape[1], size[0], align_corners), Axis(scores.shape[2], size[1], align_corners))
+
+
+def check_logits(logits: Logits, size: tuple[int, int]) -> None:
+    """ValueError unless `logits` is (C, h, w) with 1 <= C <= 255 and nothing has size 0."""
     if logits.ndim != 3 or not 0 < len(logits) <= IGNORE_ID or min(*logits.shape, *size) < 1:
         raise ValueError(f"logits {logits.shape} to {size}: expected (C, h, w) with 1 <= C <= {IGNORE_ID}, no size 0")
-    scores = np.ascontiguousarray(logits, np.float32)
-    return _way()(
-        scores, _Axis(scores.shape[1], size[0], align_corners), _Axis(scores.shape[2], size[1], align_corners)
-    )
 
 
 def prepare() -> None:
@@ -45,7 +48,7 @@ def prepare() -> None:
     label_map_from_logits(np.zeros((2, 2, 2), np.float32), (3, 3))
 
 
-class _Axis:
+class Axis:
     """Where output pixels lie among the logits of one axis; coordinates are computed in float64."""
 
     def __init__(self, logits: int, pixels: int, align_corners: bool) -> None:
@@ -65,7 +68,7 @@ class _Axis:
 
 
 @functools.cache
-def _way() -> Callable[[NDArray[np.float32], _Axis, _Axis], LabelMap]:
+def _way() -> Callable[[NDArray[np.float32], Axis, Axis], LabelMap]:
     """The compiled way, or the NumPy way where numba can't be imported."""
     try:
         from adaptseg_serve import tail_kernel
@@ -73,7 +76,7 @@ def _way() -> Callable[[NDArray[np.float32], _Axis, _Axis], LabelMap]:
         _log.warning("the tail runs in NumPy, about 100 times slower (%s). Mend it: pip install numba", error)
         return _dense
 
-    def sparse(logits: NDArray[np.float32], rows: _Axis, columns: _Axis) -> LabelMap:
+    def sparse(logits: NDArray[np.float32], rows: Axis, columns: Axis) -> LabelMap:
         area = rows.pixels * columns.pixels
         out = np.empty(area + _SLACK, np.uint8)[:area].reshape(rows.pixels, columns.pixels)
         tail_kernel.write_label_map(
@@ -84,20 +87,21 @@ def _way() -> Callable[[NDArray[np.float32], _Axis, _Axis], LabelMap]:
     return sparse
 
 
-def _dense(logits: NDArray[np.float32], rows: _Axis, columns: _Axis) -> LabelMap:
+def _dense(logits: NDArray[np.float32], rows: Axis, columns: Axis) -> LabelMap:
     """Every score of every pixel, a few output rows at a time."""
     out = np.empty((rows.pixels, columns.pixels), np.uint8)
     for y in range(0, rows.pixels, _BLOCK_ROWS):
         block = slice(y, min(y + _BLOCK_ROWS, rows.pixels))
-        lines = _lerp(logits, 1, rows.cells[block], rows.weights[block])
-        scores = _lerp(lines, 2, columns.cells, columns.weights[: columns.pixels])
+        lines = lerp(logits, 1, rows.cells[block], rows.weights[block])
+        scores = lerp(lines, 2, columns.cells, columns.weights[: columns.pixels])
         out[block] = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=0)
     return out
 
 
-def _lerp(
+def lerp(
     values: NDArray[np.float32], axis: int, cells: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """(C, h, w) `values` interpolated along `axis` at `cells` + `weights`, 0 <= weight < 1."""
     here = values.take(cells, axis)
     after: Any = values.take(np.minimum(cells + 1, values.shape[axis] - 1), axis)
     shape = [1, 1, 1]

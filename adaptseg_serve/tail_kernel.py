@@ -31,7 +31,7 @@ Ids = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 
 
-def _compiled(signature: str) -> Callable[[Function], Function]:
+def compiled(signature: str) -> Callable[[Function], Function]:
     """Compile now, for one signature, without the GIL; from the cache where a cache can be written.
 
     numba looks for a writable folder in $NUMBA_CACHE_DIR, beside this file, then in the user's cache; where
@@ -49,7 +49,7 @@ def _compiled(signature: str) -> Callable[[Function], Function]:
     return compile_it
 
 
-@_compiled("void(f4[:, :, ::1], u1[:, ::1])")
+@compiled("void(f4[:, :, ::1], u1[:, ::1])")
 def _argmax(logits: Floats, winners: Ids) -> None:
     """Argmax over C of `logits` (C, h, w); a tie goes to the lowest class."""
     classes, h, w = logits.shape
@@ -67,7 +67,7 @@ def _argmax(logits: Floats, winners: Ids) -> None:
             winners[i, j] = label[j]
 
 
-@_compiled("i8(f4[:, :, ::1], i8, i8, f4[:, ::1], u1[::1])")
+@compiled("i8(f4[:, :, ::1], i8, i8, f4[:, ::1], u1[::1])")
 def _candidates(logits: Floats, i: int, j: int, corners: Floats, ids: Ids) -> int:
     """How many classes can win inside cell (i, j); their numbers go to `ids`, their scores to `corners` (C, 4).
 
@@ -136,7 +136,7 @@ def _write_winners(
     return types.void(*row), build
 
 
-@_compiled("void(f4[:, ::1], u1[::1], i8, f4[::1], i8, i8, f4[::1], i8, i8, f4[:, ::1], u1[:, ::1])")
+@compiled("void(f4[:, ::1], u1[::1], i8, f4[::1], i8, i8, f4[::1], i8, i8, f4[:, ::1], u1[:, ::1])")
 def _fill_cell(
     corners: Floats,
     ids: Ids,
@@ -161,7 +161,7 @@ def _fill_cell(
             _write_winners(out, y * out.shape[1] + x, column_weights, x, x1 - x, lefts, steps, ids, count)
 
 
-@_compiled("void(f4[:, :, ::1], i8[::1], f4[::1], i8[::1], i8[::1], f4[::1], u1[:, ::1])")
+@compiled("void(f4[:, :, ::1], i8[::1], f4[::1], i8[::1], i8[::1], f4[::1], u1[:, ::1])")
 def write_label_map(
     logits: Floats,
     row_starts: Indices,

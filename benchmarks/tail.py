@@ -113,7 +113,7 @@ def opencv_way(size: tuple[int, int], threads: int) -> Way:
 
 def numpy_way(size: tuple[int, int], threads: int) -> Way:
     def way(logits: np.ndarray) -> np.ndarray:
-        return tail._dense(logits, *(tail._Axis(n, m, True) for n, m in zip(logits.shape[1:], size, strict=True)))
+        return tail._dense(logits, *(tail.Axis(n, m, True) for n, m in zip(logits.shape[1:], size, strict=True)))
 
     return way
 

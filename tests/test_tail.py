@@ -157,7 +157,7 @@ def test_nothing_is_written_outside_the_label_map() -> None:
     from adaptseg_serve import tail_kernel
 
     logits = make_logits("noise", (19, 5, 6))
-    rows, columns = tail._Axis(5, 33, True), tail._Axis(6, 41, True)
+    rows, columns = tail.Axis(5, 33, True), tail.Axis(6, 41, True)
     buffer = np.full(33 * 41 + tail_kernel.LANES, 77, np.uint8)
     out = buffer[: 33 * 41].reshape(33, 41)
     tail_kernel.write_label_map(logits, rows.starts, rows.weights, columns.starts, columns.cells, columns.weights, out)

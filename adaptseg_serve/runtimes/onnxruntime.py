@@ -11,7 +11,7 @@ from adaptseg_serve import tail
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.predictor import Size
+from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
 
@@ -46,9 +46,16 @@ class OnnxRuntimePredictor:
         """
         if self._device == "cuda" and all(tuple(size) == images.shape[1:3] for size in sizes):
             return list(self._fetch("label_map", images))
-        finish = tail.label_map_from_logits
+        return [scored.label_map for scored in self.predict_scored(images, sizes)]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        """The same with the logits; see `Predictor`."""
+        finish, align_corners = tail.label_map_from_logits, self._align_corners
         logits = self._fetch("logits", images)
-        return [finish(one, size, self._align_corners) for one, size in zip(logits, sizes, strict=True)]
+        return [
+            Scored(finish(one, size, align_corners), one, align_corners)
+            for one, size in zip(logits, sizes, strict=True)
+        ]
 
     def _fetch(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         """One output; only_execute_path_to_fetches leaves out every node that it doesn't need."""

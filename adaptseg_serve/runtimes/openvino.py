@@ -12,7 +12,7 @@ from adaptseg_serve import tail
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.predictor import Size
+from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
 
@@ -40,8 +40,18 @@ class OpenVinoPredictor:
 
     def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
         """Label maps of (N, H, W, 3) uint8 RGB images at N (height, width) sizes; see `Predictor`."""
-        finish = tail.label_map_from_logits
-        return [finish(one, size, self._align_corners) for one, size in zip(self._logits(images), sizes, strict=True)]
+        return [scored.label_map for scored in self._scored(self._logits(images), sizes)]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        """The same with the logits; see `Predictor`."""
+        return self._scored(self._logits(images).copy(), sizes)  # the request writes its own buffer again
+
+    def _scored(self, logits: NDArray[np.float32], sizes: Sequence[Size]) -> list[Scored]:
+        finish, align_corners = tail.label_map_from_logits, self._align_corners
+        return [
+            Scored(finish(one, size, align_corners), one, align_corners)
+            for one, size in zip(logits, sizes, strict=True)
+        ]
 
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = self._request.infer({"image": images}, share_inputs=True)["logits"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Scored
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.models.normalise import Normalise
 from adaptseg_training.models.upsample import upsample
@@ -27,11 +28,18 @@ class GeneratorPredictor:
 
     def predict(self, images: NDArray[np.uint8], sizes: Sequence[tuple[int, int]]) -> list[LabelMap]:
         """(N, H, W, 3) uint8 RGB -> N label maps of `sizes`; logits are upsampled before argmax."""
+        return [scored.label_map for scored in self.predict_scored(images, sizes)]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[tuple[int, int]]) -> list[Scored]:
+        """The same with the logits, (classes, h, w) float32 each."""
         batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(self._device)
         with torch.inference_mode(), evaluating(self._generator):
             logits = self._generator(self._normalise(batch)).main
             return [
-                upsample(logits[i : i + 1], size)[0].argmax(0).to(torch.uint8).cpu().numpy()
+                Scored(
+                    upsample(logits[i : i + 1], size)[0].argmax(0).to(torch.uint8).cpu().numpy(),
+                    logits[i].float().cpu().numpy(),
+                )
                 for i, size in enumerate(sizes)
             ]
 
