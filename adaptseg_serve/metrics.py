@@ -5,10 +5,13 @@ modules too, and prometheus_client must not be imported before BentoML has named
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from adaptseg_serve._version import __version__
+from adaptseg_serve.record import current
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -68,9 +71,21 @@ class Metrics:
     def request(self, protocol: Literal["http", "grpc"], outcome: Literal["ok", "error"], reason: str = "") -> None:
         """Count one answer; `reason` is the `name` of a RequestError, or "internal"."""
         self._requests.labels(protocol, outcome, reason).inc()
+        if (record := current()) is not None:
+            record.reason = reason
 
-    def stage(self, stage: Stage, seconds: float) -> None:
+    def stage(self, stage: Stage, seconds: float, ago: float = 0.0) -> None:
+        """An image's stage that took `seconds` and ended `ago` seconds before now; also in the request's record."""
         self._stages[stage].observe(seconds)
+        if (record := current()) is not None:
+            record.stage(stage, seconds, ago)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Report the block as `stage`, unless it raises."""
+        started = time.monotonic()
+        yield
+        self.stage(stage, time.monotonic() - started)
 
     def batch(self, size: int) -> None:
         self._batch.observe(size)

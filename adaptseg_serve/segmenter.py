@@ -24,6 +24,7 @@ from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.predictor import Predictor, load_predictor
+from adaptseg_serve.record import current
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.waiting import Answer
 
@@ -157,6 +158,8 @@ class Segmenter:
             image, model_image = await self._decode(read, deadline)
         decoded = time.monotonic() - started
         self.metrics.stage("decode", decoded)
+        if (record := current()) is not None:
+            record.image(image.shape[:2])
         height, width = image.shape[:2] if size == "input" else self.bundle.preprocess.size
         kept = image if keep_image else None
         del image
@@ -194,7 +197,7 @@ class Segmenter:
             raise DeadlineExceeded("The request's deadline passed before it was decoded. Allow it more time.") from None
 
     def _finish(self, answer: Answer, decoded: float, image: Image | None) -> Segmentation:
-        self.metrics.stage("queue", answer.queue)
+        self.metrics.stage("queue", answer.queue, ago=answer.infer)
         self.metrics.stage("infer", answer.infer)
         return Segmentation(answer.label_map, Timings(decoded, answer.queue, answer.infer), image)
 

@@ -18,14 +18,17 @@ import bentoml
 import click
 from bentoml import IODescriptor
 from bentoml.validators import ContentType
+from opentelemetry.sdk.trace import TracerProvider
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adaptseg_serve import logs, tracing
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.drain import Door, Drain
 from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
+from adaptseg_serve.http.observed import Observed
 from adaptseg_serve.http.parameters import Ids, Render
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
@@ -58,6 +61,8 @@ class SegmentInput(IODescriptor):
     # /metrics is our own route.
     traffic={"timeout": SETTINGS.timeout + 5},
     metrics={"enabled": False},
+    # Our own log has a line for each request, of both doors.
+    logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(APP, path="/")
 class SegmentationService:
@@ -65,6 +70,7 @@ class SegmentationService:
 
     segmenter: Segmenter
     drain: Drain
+    traces: TracerProvider | None
 
     @bentoml.on_deployment
     @staticmethod
@@ -89,6 +95,8 @@ class SegmentationService:
     async def _start(self) -> None:
         from prometheus_client import REGISTRY
 
+        logs.configure(SETTINGS.log_format, SETTINGS.log_level)
+        self.traces = tracing.start(SETTINGS.traces)
         bundle = open_bundle(SETTINGS.bundle)
         build = {"bundle": bundle.name, "bundle_version": bundle.version}
         self.segmenter = Segmenter(bundle, SETTINGS, metrics=Metrics(REGISTRY, build))
@@ -107,6 +115,8 @@ class SegmentationService:
     async def stop(self) -> None:
         await self.drain.finish()
         await self.segmenter.close()
+        if self.traces is not None:
+            self.traces.shutdown()
 
     async def __is_ready__(self) -> bool:
         return self.segmenter.ready
@@ -125,6 +135,7 @@ class SegmentationService:
 
 _shell: Any = SegmentationService
 _shell.add_asgi_middleware(RequestNames)
+_shell.add_asgi_middleware(Observed)
 _shell.add_asgi_middleware(BodyLimit, max_bytes=SETTINGS.max_body_bytes)
 
 

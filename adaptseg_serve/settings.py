@@ -23,6 +23,10 @@ def _setting(default: Any, meaning: str, low: float = 0, high: float = float("in
     return field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
 
 
+def _choice(choices: tuple[str, ...], meaning: str) -> Any:
+    return field(default=choices[0], metadata={"meaning": f"{meaning} ({', '.join(choices)})", "choices": choices})
+
+
 @dataclass(frozen=True)
 class Settings:
     """The service's settings; field `max_body_bytes` is the variable ADAPTSEG_MAX_BODY_BYTES."""
@@ -41,6 +45,10 @@ class Settings:
     threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
     codec_threads: int = _setting(2, "threads that decode and encode images", 1, 1024)
     timeout: float = _setting(30.0, "seconds after which a request without a deadline of its own expires", 0.001, 3600)
+    log_format: str = _choice(("text", "json"), "format of the log: one line a request")
+    log_level: str = _choice(("info", "debug", "warning", "error"), "least level that is logged")
+    traces: str = _choice(("none", "otlp", "console"), "where OpenTelemetry spans go; OTEL_* variables say the rest")
+    drift_window: int = _setting(500, "images over which the drift metrics are taken; 0: none", 0, 1_000_000)
     drain_notice: float = _setting(1.0, "seconds after SIGTERM in which the doors still say that they drain", 0, 600)
     drain_grace: float = _setting(8.0, "seconds that in-flight work may take after SIGTERM", 0, 600)
 
@@ -80,7 +88,9 @@ def _parse(name: str, text: str, spec: Any) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(_complaint(name, text, wanted, spec)) from None
-    low, high = spec.metadata["low"], spec.metadata["high"]
+    if (choices := spec.metadata.get("choices")) and value not in choices:
+        raise ConfigError(_complaint(name, text, f"one of {', '.join(choices)}", spec))
+    low, high = spec.metadata.get("low"), spec.metadata.get("high")
     if kind in (int, float) and not low <= value <= high:
         bounds = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
         raise ConfigError(_complaint(name, text, bounds, spec))

@@ -124,7 +124,8 @@ class FrameStream:
             metrics.request("grpc", "error", error.name)
             return _dropped(frame, _reason(error), str(error))
         metrics.request("grpc", "ok")
-        return pb.StreamSegmentResponse(result=self._result(frame, answer))
+        with metrics.timed("encode"):
+            return pb.StreamSegmentResponse(result=self._result(frame, answer))
 
     def _frame_deadline(self, frame: Frame) -> float | None:
         """The sooner of the frame's expiry and the call's deadline; DeadlineExceeded where the frame is too old now."""

@@ -51,7 +51,8 @@ class InferenceService:
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         async with answering(context, self._segmenter):
             answers = await self._infer(request, deadline_of(context))
-        return self._response(request, answers)
+        with self._segmenter.metrics.timed("encode"):
+            return self._response(request, answers)
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
@@ -95,7 +96,8 @@ class InferenceService:
             failed = pb.ModelInferResponse(id=request.id)
             return pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed)
         metrics.request("grpc", "ok")
-        return pb.ModelStreamInferResponse(infer_response=self._response(request, answers))
+        with metrics.timed("encode"):
+            return pb.ModelStreamInferResponse(infer_response=self._response(request, answers))
 
     async def _infer(self, request: pb.ModelInferRequest, deadline: float | None) -> list[Segmentation]:
         started = time.monotonic()

@@ -21,11 +21,12 @@ class SegmentationService:
     async def Segment(self, request: pb.SegmentRequest, context: Any) -> pb.SegmentResponse:
         async with answering(context, self._segmenter):
             answer = await segment(self._segmenter, request.image, request.size, deadline_of(context))
-        return pb.SegmentResponse(
-            label_map=label_map_message(answer.label_map),
-            timings=timings_message(answer),
-            model_version=self._segmenter.bundle.version,
-        )
+        with self._segmenter.metrics.timed("encode"):
+            return pb.SegmentResponse(
+                label_map=label_map_message(answer.label_map),
+                timings=timings_message(answer),
+                model_version=self._segmenter.bundle.version,
+            )
 
     async def StreamSegment(self, requests: AsyncIterator[pb.StreamSegmentRequest], context: Any) -> None:
         async with answering(context, self._segmenter, count=False):

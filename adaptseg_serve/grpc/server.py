@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.grpc.observed import Observed
 from adaptseg_serve.grpc.oip import InferenceService
 from adaptseg_serve.grpc.segmentation import SegmentationService
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
@@ -36,7 +37,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Bind and serve. Raises ConfigError where the port is taken."""
-        server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(options=self._options, interceptors=(Observed(),))
         inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._segmenter), server)
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(self._segmenter), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import uuid
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,9 +88,14 @@ class RequestNames:
         await self.app(scope, receive, named)
 
 
-def _names(headers: Headers) -> dict[str, str]:
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The client's own `x-request-id`; "" where it is missing or not fit for a log."""
     request_id = headers.get("x-request-id", "")
-    names = {"X-Request-Id": request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex}
+    return request_id if _REQUEST_ID.fullmatch(request_id) else ""
+
+
+def _names(headers: Headers) -> dict[str, str]:
+    names = {"X-Request-Id": request_id_of(headers) or uuid.uuid4().hex}
     if _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
         names["traceparent"] = headers["traceparent"]
     return names

@@ -135,7 +135,8 @@ async def _infer(request: Request, segmenter: Segmenter) -> Response:
     wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter))
     work = oip.infer(segmenter, images, oip.sooner(deadline, wanted.timeout))
     answers = await while_connected(request, work)
-    return await segmenter.codec(lambda: _write(request, wanted, answers, segmenter))
+    with segmenter.metrics.timed("encode"):
+        return await segmenter.codec(lambda: _write(request, wanted, answers, segmenter))
 
 
 def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferRequest, list[oip.OneImage]]:

@@ -1,0 +1,94 @@
+"""gRPC interceptor: each call is recorded, whichever service answers it."""
+
+import asyncio
+import inspect
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from adaptseg_serve.http.middleware import request_id_of
+from adaptseg_serve.record import RequestRecord, recording
+
+QUIET = ("/grpc.", "/inference.GRPCInferenceService/Server", "/inference.GRPCInferenceService/ModelReady")
+"""Health, reflection and the like: logged at level debug."""
+OUR_FAULT = frozenset({"INTERNAL", "UNKNOWN"})
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+
+
+class Observed(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Records each call, its status and, where there is one request, its bytes."""
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        if handler.unary_unary is not None:
+            return handler._replace(unary_unary=_one(handler.unary_unary, details))
+        if handler.stream_stream is not None:
+            stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
+            return handler._replace(stream_stream=stream(handler.stream_stream, details))
+        return handler
+
+
+def _one(answer: Any, details: Any) -> Any:
+    async def recorded(request: Any, context: Any) -> Any:
+        with _recording(details, context) as record:
+            record.bytes_in = request.ByteSize()
+            response = await answer(request, context)
+            record.bytes_out = response.ByteSize()
+            return response
+
+    return recorded
+
+
+def _written(answer: Any, details: Any) -> Any:
+    """A stream whose handler writes its responses to the context."""
+
+    async def recorded(requests: AsyncIterator[Any], context: Any) -> None:
+        with _recording(details, context):
+            await answer(requests, context)
+
+    return recorded
+
+
+def _yielded(answer: Any, details: Any) -> Any:
+    """A stream whose handler yields its responses."""
+
+    async def recorded(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        with _recording(details, context):
+            async for response in answer(requests, context):
+                yield response
+
+    return recorded
+
+
+@contextmanager
+def _recording(details: Any, context: Any) -> Iterator[RequestRecord]:
+    metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
+    request_id = request_id_of(metadata) or uuid.uuid4().hex
+    with recording("grpc", details.method, request_id, metadata) as record:
+        try:
+            yield record
+        except (asyncio.CancelledError, GeneratorExit):
+            record.status = "CANCELLED"
+            raise
+        finally:
+            record.status = record.status or _status(context)
+            record.level = _level(record)
+
+
+def _status(context: Any) -> str:
+    """Name of the status that `abort` set; a handler that just returned set none."""
+    code = context.code()
+    return str(code.name) if isinstance(code, grpc.StatusCode) else "OK"
+
+
+def _level(record: RequestRecord) -> int:
+    if record.status in ("OK", "CANCELLED"):
+        return logging.DEBUG if record.call.startswith(QUIET) else logging.INFO
+    return logging.ERROR if record.status in OUR_FAULT else logging.WARNING
