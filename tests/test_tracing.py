@@ -1,9 +1,13 @@
 """OpenTelemetry spans of both doors, as an exporter receives them."""
 
 import asyncio
+import gzip
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
@@ -12,7 +16,9 @@ import httpx
 import numpy as np
 import pytest
 from helpers.doors import PacedPredictor, grpc_door
+from helpers.serving import serving
 from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -151,3 +157,38 @@ def test_a_missing_exporter_is_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ConfigError ADAPTSEG_TRACES=otlp needs")
     assert "pip install" in done.stdout
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[str]]]:
+    """What an OpenTelemetry collector is to the service: its address, and the names of the spans that came."""
+    names: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            plain = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+            received = ExportTraceServiceRequest.FromString(plain)
+            for resource in received.resource_spans:
+                names.extend(span.name for scope in resource.scope_spans for span in scope.spans)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", names
+        http.shutdown()
+        thread.join()
+
+
+def test_a_real_server_sends_its_spans_to_a_collector_before_it_ends(tiny_bundle: Path, tmp_path: Path) -> None:
+    with collector() as (endpoint, names):
+        environ = {"ADAPTSEG_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "ADAPTSEG_DRAIN_NOTICE": "0"}
+        with serving(tiny_bundle, tmp_path, **environ) as server:
+            assert httpx.post(f"{server.http_url}/v1/segment", content=PNG).status_code == 200
+        assert {CALLS["http"], *STAGES} <= set(names)

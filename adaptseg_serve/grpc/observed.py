@@ -20,7 +20,7 @@ OUR_FAULT = frozenset({"INTERNAL", "UNKNOWN"})
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
-class Observed(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs only
     """Records each call, its status and, where there is one request, its bytes."""
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
