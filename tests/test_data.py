@@ -17,7 +17,7 @@ from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.augment import augment, random_box
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.loading import SampleStream, batches
-from adaptseg_training.data.prepare import Pair, Preparer, label_table
+from adaptseg_training.data.prepare import Pair, Preparer, label_table, resize
 from adaptseg_training.data.sample import ImageSet, read_image, read_label_ids
 from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.errors import DataError
@@ -166,6 +166,21 @@ def test_batches_are_the_same_from_any_start_with_any_workers(camvid: Path) -> N
     images_of_a_batch, labels = whole[0]
     assert (images_of_a_batch.shape, images_of_a_batch.dtype) == ((2, 3, *SIZE), torch.uint8)
     assert (labels.shape, labels.dtype) == ((2, *SIZE), torch.uint8)
+
+
+@pytest.mark.parametrize(("native", "size"), [((105, 191), (72, 128)), ((96, 160), (48, 80)), ((48, 64), (60, 90))])
+@pytest.mark.parametrize("kind", ["noise", "edges"])
+def test_training_images_are_resized_as_at_serving_time(
+    native: tuple[int, int], size: tuple[int, int], kind: str
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*native, 3), dtype=np.uint8)
+    if kind == "edges":
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 2) > 128, np.uint8) * 255
+    spec = PreprocessSpec(size)
+    off = np.abs(resize(image, spec).numpy().astype(int) - spec.resize_image(image).transpose(2, 0, 1))
+    assert off.max() <= 2
+    assert (off > 0).mean() < 0.02
+    assert torch.equal(resize(image, PreprocessSpec(native)), torch.from_numpy(image.transpose(2, 0, 1).copy()))
 
 
 def test_a_targets_labels_are_never_seen(camvid: Path) -> None:

@@ -22,6 +22,7 @@ from adaptseg_serve.bundle import packaged_bundle
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 SHELL = [block for language, block in BLOCKS if language == "sh"]
+YAML = [block for language, block in BLOCKS if language == "yaml"]
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
@@ -112,6 +113,14 @@ def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
 def test_the_other_commands_print_help(folder: Path) -> None:
     for line in lines_of(SHELL[3]):
         run(line, folder)
+
+
+def test_the_tours_frames_can_be_described_as_own_data(tmp_path: Path) -> None:
+    run("adaptseg-data synthesize streets --count 2 --look dusk", tmp_path)
+    (tmp_path / "roads.yaml").write_text(YAML[0])
+    for line in lines_of(SHELL[4]):
+        run(line, tmp_path)
+    assert opened(tmp_path / "roads.png").mode == "RGB"
 
 
 def test_the_python_example_asks_the_packaged_model(folder: Path) -> None:

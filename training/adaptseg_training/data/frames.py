@@ -46,7 +46,7 @@ class Frames(Dataset[Sample]):
         if isinstance(frame, Path):
             return Sample(str(frame), read_image(frame))
         decoded = np.asarray(cv2.imdecode(frame.jpeg, cv2.IMREAD_COLOR), np.uint8)
-        return Sample(frame.name, np.ascontiguousarray(decoded[..., ::-1]))
+        return Sample(frame.name, np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8))
 
 
 def list_frames(roots: Sequence[Path]) -> Listing:

@@ -41,7 +41,7 @@ class ImageSet(Protocol):
 
 def read_image(path: Path) -> Image:
     """(H, W, 3) uint8 RGB. DataError names a file that can't be read."""
-    return np.ascontiguousarray(read_pixels(path, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(read_pixels(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_pixels(path: Path, flags: int) -> NDArray[Any]:
