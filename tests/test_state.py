@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -98,6 +99,30 @@ def test_the_best_checkpoint_stays(run: Run, adaptation: Adaptation) -> None:
     assert sorted(p.name for p in (run.path / "checkpoints").glob("step_*")) == ["step_00000002", "step_00000004"]
     assert load_checkpoint(run.path).step == 2
     assert load_checkpoint(run.path / "checkpoints" / "step_00000004" / GENERATOR).step == 4
+
+
+def test_recovery_marks_the_best_and_sweeps(run: Run, adaptation: Adaptation) -> None:
+    for step, miou in enumerate([0.1, 0.3, 0.2], start=1):
+        save(run, adaptation, step, {"miou": miou})
+    folder = run.path / "checkpoints"
+    (folder / "best").unlink()
+    (folder / ".best.saving").symlink_to("step_00000001")
+    (folder / ".step_00000009.saving").mkdir()
+    run.recover()
+    assert load_checkpoint(folder / "best").step == 2
+    assert sorted(p.name for p in folder.iterdir()) == ["best", *(f"step_0000000{i}" for i in (1, 2, 3))]
+
+
+def test_a_run_that_never_saved_starts_with_clean_records(run: Run) -> None:
+    (run.path / "tensorboard").mkdir()
+    (run.path / "scalars.csv").write_text("step,lr\r\n1,0.1\r\n")
+    run.recover()
+    assert {p.name for p in run.path.iterdir()} == {"config.yaml", "checkpoints", "previews"}
+
+
+def test_the_command_that_resumes_survives_a_shell(run: Run) -> None:
+    odd = replace(run, path=run.path / "it's a run; rm")
+    assert shlex.split(odd.resume_command) == ["adaptseg-train", "--run.resume", str(odd.path)]
 
 
 def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptation: Adaptation) -> None:

@@ -14,7 +14,7 @@ from adaptseg_training.checkpoint import load_checkpoint, load_generator
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import ImageSet
-from adaptseg_training.engine import choose_device
+from adaptseg_training.devices import choose_device
 from adaptseg_training.evaluate import evaluate, scorer
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
-
 from adaptseg_training.adaptation import Batch
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.data.domains import open_domain
@@ -12,7 +10,9 @@ from adaptseg_training.data.loading import SampleStream, batches
 from adaptseg_training.data.prepare import Pair, Preparer, label_table
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.errors import DataError
+from adaptseg_training.levels import uses_target
 from adaptseg_training.models.generator import preprocess_spec
+from adaptseg_training.world import World
 
 _TARGET_SEED = 1_000_003
 """Keeps the target's shuffling and augmentation apart from the source's."""
@@ -26,10 +26,12 @@ class Domains:
     target: ImageSet | None
     evaluate: ImageSet | None
 
-    def describe(self) -> str:
+    def describe(self, config: TrainConfig) -> str:
         """One line for the screen: which data, how many images."""
         named = (("source", self.source), ("target", self.target), ("evaluate", self.evaluate))
-        return ", ".join(f"{name}: {len(images)} images" for name, images in named if images is not None)
+        line = ", ".join(f"{name}: {len(images)} images" for name, images in named if images is not None)
+        idle = self.target is not None and not uses_target(config)
+        return f"{line}; nothing learns from the target (its weights are 0): only previews show it" if idle else line
 
 
 def open_domains(config: TrainConfig) -> Domains:
@@ -42,20 +44,29 @@ def open_domains(config: TrainConfig) -> Domains:
 
 
 def step_batches(
-    config: TrainConfig, domains: Domains, start: int, device: torch.device, skipped: Callable[[DataError], None]
+    config: TrainConfig,
+    domains: Domains,
+    start: int,
+    pin: bool,
+    skipped: Callable[[DataError], None],
+    world: World | None = None,
 ) -> Iterator[list[Batch]]:
-    """The batches of step `start`, of the next one, and so on: `optimiser.accumulate` of them a step.
+    """The batches of step `start`, of the next one, and so on: `optimiser.accumulate` of them a step, on the CPU.
 
-    `skipped` hears of unreadable samples of the domains whose skip_unreadable is set.
+    Each rank of `world` gets its part of the very batches that one process would get whole. `skipped` hears of
+    unreadable samples of the domains whose skip_unreadable is set.
     """
-    accumulate, pin = config.optimiser.accumulate, device.type == "cuda"
-    first = start * accumulate
-    sources = _pairs(config, config.source, domains.source, "source", first, pin, skipped)
+    first = start * config.optimiser.accumulate
+    part = (world or World()).slice(config.run.batch_size)
+    sources = _pairs(config, config.source, domains.source, "source", first, pin, skipped, part)
     targets = None
-    if config.target is not None and domains.target is not None:
-        targets = _pairs(config, config.target, domains.target, "target", first, pin, skipped)
+    if config.target is not None and domains.target is not None and uses_target(config):
+        targets = _pairs(config, config.target, domains.target, "target", first, pin, skipped, part)
     while True:
-        yield [_batch(next(sources), None if targets is None else next(targets), device) for _ in range(accumulate)]
+        yield [
+            Batch(*next(sources), None if targets is None else next(targets)[0])
+            for _ in range(config.optimiser.accumulate)
+        ]
 
 
 def _pairs(
@@ -66,6 +77,7 @@ def _pairs(
     first: int,
     pin: bool,
     skipped: Callable[[DataError], None],
+    part: range,
 ) -> Iterator[Pair]:
     labelled = name == "source"
     preparer = Preparer(
@@ -75,8 +87,4 @@ def _pairs(
     )
     seed = config.run.seed + (0 if labelled else _TARGET_SEED)
     stream = SampleStream(images, preparer, seed, domain.skip_unreadable)
-    return batches(stream, first, config.run.batch_size, config.run.workers, pin, skipped)
-
-
-def _batch(source: Pair, target: Pair | None, device: torch.device) -> Batch:
-    return Batch(*source, None if target is None else target[0]).to(device)
+    return batches(stream, first, config.run.batch_size, config.run.workers, pin, skipped, part)

@@ -1,78 +1,169 @@
-"""The training loop, from top to bottom."""
+"""The training loop, from top to bottom. Every rank of a run goes through it in step; rank 0 writes and speaks."""
 
 import math
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.agreement import Ready, check_alike, step_seed
+from adaptseg_training.checkpoint import last_checkpoint
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.data.skipping import Skips
+from adaptseg_training.devices import choose_device
 from adaptseg_training.domains import Domains, open_domains, step_batches
-from adaptseg_training.interrupts import catching_interrupts
+from adaptseg_training.errors import PeerError
+from adaptseg_training.failures import attempt, end_of_run
+from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_code, name_of
+from adaptseg_training.levels import uses_target
+from adaptseg_training.lock import locked
 from adaptseg_training.memory import keep_freed_memory
 from adaptseg_training.observe import preview, score
+from adaptseg_training.precision import set_up_arithmetic
 from adaptseg_training.progress import Reporter
 from adaptseg_training.run import Run, open_run
 from adaptseg_training.scalars import Scalars
 from adaptseg_training.state import diverged, resume, save
+from adaptseg_training.world import World, join, local_rank
 
-OK, FAILED = 0, 1
+OK, FAILED, MISUSED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one process of a run works with."""
+
+    run: Run
+    adaptation: Adaptation
+    domains: Domains
+    device: torch.device
+    world: World
+    reporter: Reporter
 
 
 def train(config: TrainConfig, preset: str, command: str) -> int:
-    """Train as `config` says, from its beginning or from the run it resumes; returns the exit code."""
-    device = choose_device(config.run.device)
+    """Train as `config` says, from its beginning or from the run it resumes; returns the exit code.
+
+    0 done, 1 failed, 2 misused, 130 or 143 stopped by SIGINT or SIGTERM. Errors are rank 0's to raise; the other
+    ranks return the code.
+    """
+    device = choose_device(config.run.device, local_rank())
+    set_up_arithmetic(config.run, device)
+    world = join(device)
+    try:
+        with ExitStack() as held:
+            return _train(config, preset, command, device, world, held)
+    except Exception as error:
+        world.tell(error)
+        if world.is_first or isinstance(error, PeerError) or not isinstance(error, AdaptSegError | OSError):
+            raise
+        return MISUSED if isinstance(error, ConfigError) else FAILED
+    finally:
+        world.leave()
+
+
+def _train(config: TrainConfig, preset: str, command: str, device: torch.device, world: World, held: ExitStack) -> int:
+    world.check_batch(config.run.batch_size)
     if device.type == "cpu":
         keep_freed_memory()
     domains = open_domains(config)
-    run = open_run(config, preset, command)
+    run = world.first(lambda: _own(config, preset, command, held))
+    last = last_checkpoint(run.path)
     torch.manual_seed(config.run.seed)
-    adaptation = Adaptation(config, len(LABEL_SETS[config.label_set]), device)
-    start = resume(run, adaptation) if config.run.resume is not None else 0
-    run.write_config()
-    with Reporter(start, config.run.stop_step, frames_per_step(config), config.run.log_every) as reporter:
-        reporter.say(f"run: {run.path}   device: {device}   {domains.describe()}")
-        return train_from(start, run, adaptation, domains, device, reporter)
+    classes = len(LABEL_SETS[config.label_set])
+    adaptation = Adaptation(config, classes, device, world=world, initial=last is None)
+    start = resume(run, adaptation) if last is not None else 0
+    check_alike(world, start, adaptation.generator, run.path)
+    world.first(run.write_config)
+    if config.run.compile:
+        adaptation.generator.compile()
+    pace = config.run
+    reporter = Reporter(start, pace.stop_step, frames_per_step(config), pace.log_every, quiet=not world.is_first)
+    with reporter:
+        several = f" x {world.size}" if world.size > 1 else ""
+        reporter.say(f"run: {run.path}   device: {device}{several}   {domains.describe(config)}")
+        return train_from(start, Session(run, adaptation, domains, device, world, reporter))
 
 
-def train_from(
-    start: int, run: Run, adaptation: Adaptation, domains: Domains, device: torch.device, reporter: Reporter
-) -> int:
-    """The steps from `start` on; `done` counts finished steps."""
-    pace, stop = run.config.run, run.config.run.stop_step
+def _own(config: TrainConfig, preset: str, command: str, held: ExitStack) -> Run:
+    """The run, for this process alone until `held` is closed, and cleared of what a killed one left."""
+    run = open_run(config, preset, command)
+    held.enter_context(locked(run.path))
+    run.recover()
+    return run
+
+
+def train_from(start: int, session: Session) -> int:
+    """The steps from `start` on; `done` counts finished steps. Returns the exit code."""
+    run, world, stop = session.run, session.world, session.run.config.run.stop_step
+    done = start
     if start >= stop:
-        reporter.say(f"{run.path} is at step {start} already; to train longer: {run.resume_command} --run.stop-step N")
-    skips = Skips(run.config, reporter.say)
-    steps = zip(range(start, stop), step_batches(run.config, domains, start, device, skips.add))  # noqa: B905 (one is endless)
-    with closing(Scalars(run.path, start)) as scalars, catching_interrupts() as interrupt:
-        for step, batches in steps:
-            losses = adaptation.step(step, batches)
-            done = step + 1
-            reporter.advance(done, losses)
-            if done % pace.log_every == 0 or done == stop:
-                speed = {"frames_per_second": reporter.frames_per_second()}
-                scalars.add(done, {**losses, **speed, **skips.scalars()})
-            if not all(map(math.isfinite, losses.values())):
-                bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
-                raise diverged(run, adaptation, done, bad)
-            if due(done, pace.preview_every, stop):
-                preview(run, adaptation, domains, device, done)
-            metrics: dict[str, Any] = {}
-            if domains.evaluate is not None and due(done, pace.evaluate_every or stop, stop):
-                metrics = score(run, adaptation, domains.evaluate, device, done, reporter)
-            if metrics or interrupt.name or due(done, pace.checkpoint_every, stop):
-                saved = save(run, adaptation, done, metrics)
-                reporter.say(f"step {done}: saved {saved}")
-            if interrupt.name and done < stop:
-                reporter.say(f"{interrupt.name}: stopped after step {done}. Go on with: {run.resume_command}")
-                return FAILED
+        longer = f"{run.resume_command} --run.stop-step N"
+        session.reporter.say(f"{run.path} is at step {start} already; to train longer: {longer}")
+    skips = Skips(run.config, session.reporter.say)
+    with catching_interrupts(patient=world.size > 1) as interrupt:
+        try:
+            with closing(Scalars(run.path, start)) if world.is_first else nullcontext() as scalars:
+                ready = Ready(world, interrupt)
+                pin = session.device.type == "cuda"
+                stream = step_batches(run.config, session.domains, start, pin, ready.skipped.append, world)
+                for signal, batches in ready.batches(stream, stop - start, skips.add):
+                    if signal:
+                        return _stopped(signal, done, session, interrupt)
+                    torch.manual_seed(step_seed(run.config.run.seed, done, world.rank))
+                    losses = attempt(session.adaptation, done, [batch.to(session.device) for batch in batches])
+                    done += 1
+                    session.reporter.advance(done, losses)
+                    if scalars is not None:
+                        _record(done, losses, session, scalars, skips, interrupt)
+        except (AdaptSegError, OSError) as error:
+            if not world.is_first:
+                raise
+            with interrupt.held():
+                raise end_of_run(run, session.adaptation, done, error) from error
     if skips.summary():
-        reporter.say(skips.summary())
+        session.reporter.say(skips.summary())
     return OK
+
+
+def _record(
+    done: int, losses: dict[str, float], session: Session, scalars: Scalars, skips: Skips, interrupt: Interrupt
+) -> None:
+    """Rank 0 after a step: scalars, pictures, scores and checkpoints, as they fall due."""
+    run, adaptation, domains = session.run, session.adaptation, session.domains
+    pace, stop, device = run.config.run, run.config.run.stop_step, session.device
+    if done % pace.log_every == 0 or done == stop:
+        speed = {"frames_per_second": session.reporter.frames_per_second()}
+        scalars.add(done, {**losses, **speed, **skips.scalars()})
+    if not all(map(math.isfinite, losses.values())):
+        bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
+        raise diverged(run, adaptation, done, bad)
+    if due(done, pace.preview_every, stop):
+        preview(run, adaptation, domains, device, done)
+    metrics: dict[str, Any] = {}
+    if domains.evaluate is not None and due(done, pace.evaluate_every or stop, stop):
+        metrics = score(run, adaptation, domains.evaluate, device, done, session.reporter)
+    if metrics or due(done, pace.checkpoint_every, stop):
+        _save(done, session, metrics, interrupt)
+
+
+def _stopped(signal: int, done: int, session: Session, interrupt: Interrupt) -> int:
+    """The exit code after `signal`; rank 0 has saved before."""
+    if session.world.is_first:
+        if done:
+            _save(done, session, {}, interrupt)
+        session.reporter.say(f"{name_of(signal)}: stopped after step {done}. Go on with: {session.run.resume_command}")
+    return exit_code(signal)
+
+
+def _save(done: int, session: Session, metrics: dict[str, Any], interrupt: Interrupt) -> None:
+    with interrupt.held():
+        saved = save(session.run, session.adaptation, done, metrics)
+    session.reporter.say(f"step {done}: saved {saved}")
 
 
 def due(done: int, every: int, stop: int) -> bool:
@@ -81,19 +172,5 @@ def due(done: int, every: int, stop: int) -> bool:
 
 
 def frames_per_step(config: TrainConfig) -> int:
-    """Images that one step sees, both domains together."""
-    domains = 1 if config.target is None else 2
-    return config.run.batch_size * config.optimiser.accumulate * domains
-
-
-def choose_device(name: str) -> torch.device:
-    """auto is the first CUDA device, or the CPU. ConfigError for a device that isn't there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--run.device {name} can't be used here: {reason}") from error
-    return device
+    """Images that one step sees, of all ranks and both domains together."""
+    return config.run.batch_size * config.optimiser.accumulate * (2 if uses_target(config) else 1)

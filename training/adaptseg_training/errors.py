@@ -4,6 +4,7 @@ AdaptSegError (adaptseg_serve.errors)
 +-- DataError          an image, a label map or a video can't be read; the message names the file
 +-- CheckpointError    a checkpoint can't be read, or doesn't fit the config
 +-- TrainingError      a run can't go on (a loss that is not a number ...); says which state is saved
++-- StorageError       a file of the run can't be written
 +-- StepError          a step can't be done; the state before it is good, and gets saved
     +-- PeerError      because another process of the run is gone
 """
@@ -21,6 +22,10 @@ class CheckpointError(AdaptSegError):
 
 class TrainingError(AdaptSegError):
     """A run can't go on."""
+
+
+class StorageError(AdaptSegError):
+    """A file of the run can't be written: the disk is full, the folder is gone ..."""
 
 
 class StepError(AdaptSegError):

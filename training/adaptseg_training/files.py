@@ -2,17 +2,30 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from adaptseg_training.errors import StorageError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the system's errors inside into a StorageError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: written under another name, flushed to the disk, renamed."""
+    """Replace `path` by `data`: written under another name, flushed to the disk, renamed. StorageError if it can't."""
     temporary = path.with_name(f".{path.name}.saving")
-    temporary.write_bytes(data)
-    flush(temporary)
-    temporary.replace(path)
-    flush(path.parent)
+    with writing(path):
+        temporary.write_bytes(data)
+        flush(temporary)
+        temporary.replace(path)
+        flush(path.parent)
 
 
 def make_folder_atomically(path: Path, fill: Callable[[Path], None]) -> None:
@@ -36,6 +49,7 @@ def point_to(link: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target.name)
     temporary.replace(link)
+    flush(link.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -43,6 +57,15 @@ def remove_folder(path: Path) -> None:
     doomed = path.with_name(f".{path.name}.removing")
     path.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def remove_scraps(folder: Path) -> None:
+    """Remove what a killed process left half-written or half-removed in `folder`."""
+    for scrap in (*folder.glob(".*.saving"), *folder.glob(".*.removing")):
+        if scrap.is_dir() and not scrap.is_symlink():
+            shutil.rmtree(scrap)
+        else:
+            scrap.unlink()
 
 
 def flush(path: Path) -> None:

@@ -27,6 +27,11 @@ def active_levels(config: TrainConfig) -> tuple[Level, ...]:
     return (aux, main) if aux.seg_weight or aux.adv_weight else (main,)
 
 
+def uses_target(config: TrainConfig) -> bool:
+    """Does training see target images at all?"""
+    return config.target is not None and any(level.adapts for level in active_levels(config))
+
+
 def reference_levels(config: TrainConfig) -> tuple[Level, ...]:
     """Both levels and both discriminators whatever their weights, as the reference code runs them.
 

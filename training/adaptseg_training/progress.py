@@ -14,8 +14,8 @@ _WINDOW = 50
 class Reporter:
     """A context manager; `advance` after every step, `say` for what should stay on the screen."""
 
-    def __init__(self, start: int, stop: int, frames_per_step: int, log_every: int) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, start: int, stop: int, frames_per_step: int, log_every: int, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         self._stop, self._log_every, self._frames = stop, log_every, frames_per_step
         self._times: deque[tuple[int, float]] = deque([(start, time.monotonic())], maxlen=_WINDOW)
         self._live = Progress(

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from adaptseg_training.checkpoint import (
 )
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import TrainingError
-from adaptseg_training.files import make_folder_atomically, point_to, remove_folder, write_atomically
+from adaptseg_training.files import make_folder_atomically, point_to, remove_folder, remove_scraps, write_atomically
 from adaptseg_training.parsing import to_settings
 
 DIVERGED = "diverged_"
@@ -64,18 +65,34 @@ class Run:
 
         try:
             make_folder_atomically(folder, fill)
+            self._mark_best(folder, metrics)
+            self._drop_old()
         except (OSError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
                 f"step {step} can't be saved to {folder}: {error}. "
                 f"The last whole checkpoint is {last_checkpoint(self.path)}; make room, then: {self.resume_command}"
             ) from error
-        self._mark_best(folder, metrics)
-        self._drop_old()
         return folder
+
+    def recover(self) -> None:
+        """Finish what a killed process left undone: call it once the run is locked, before anything is read."""
+        folder = self.path / FOLDER
+        remove_scraps(self.path)
+        remove_scraps(folder)
+        saved = saved_checkpoints(self.path)
+        for checkpoint in saved:  # the kill may have come between a checkpoint's rename and its marking as best
+            self._mark_best(checkpoint, read_record(checkpoint)["metrics"])
+        if not saved:  # a run that never saved starts anew, and so do its records
+            for name in ("tensorboard", "previews"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for name in ("scalars.csv", "metrics.json"):
+                (self.path / name).unlink(missing_ok=True)
+        (self.path / "previews").mkdir(exist_ok=True)
 
     @property
     def resume_command(self) -> str:
-        return f"adaptseg-train --run.resume {self.path}"
+        """What goes on with this run, quoted for a shell."""
+        return shlex.join(["adaptseg-train", "--run.resume", str(self.path)])
 
     def write_config(self) -> None:
         """config.yaml, which a resume reads: not before the settings are known to fit what is to be resumed."""
@@ -120,20 +137,20 @@ class Run:
 
 
 def open_run(config: TrainConfig, preset: str, command: str) -> Run:
-    """Make the folder of a new run, or open the one to resume, and write the resolved config into it."""
-    path = config.run.resume or _new_folder(config, preset)
+    """Make the folder of a new run, or open the one to resume."""
+    try:
+        path = config.run.resume or _new_folder(config, preset)
+    except OSError as error:
+        raise ConfigError(f"--run.dir {config.run.dir} can't be used: {error}.") from error
     resumed: tuple[str, ...] = ()
     if config.run.resume is not None and (last := last_checkpoint(path)) is not None:
         record = read_record(last)
         resumed = (*record.get("resumed", []), command)
         preset, command = str(record["preset"]), str(record["command"])
     try:
-        for part in (FOLDER, "previews"):
-            (path / part).mkdir(parents=True, exist_ok=True)
+        (path / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{path} can't be used for the run: {error}.") from error
-    for leftover in (path / FOLDER).glob(".*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     return Run(path, config, preset, command, resumed)
 
 
@@ -143,13 +160,23 @@ def _new_folder(config: TrainConfig, preset: str) -> Path:
         path = config.run.dir / config.run.name
         if saved_checkpoints(path):
             raise ConfigError(
-                f"{path} holds a run already. Go on with it (adaptseg-train --run.resume {path}) "
+                f"{path} holds a run already. Go on with it (adaptseg-train --run.resume {shlex.quote(str(path))}) "
                 "or choose another --run.name."
             )
         return path
     stem, number = Path(preset).stem or "run", 1
     path = config.run.dir / stem
-    while path.exists():
+    config.run.dir.mkdir(parents=True, exist_ok=True)
+    while not _made(path):
         number += 1
         path = config.run.dir / f"{stem}-{number}"
     return path
+
+
+def _made(path: Path) -> bool:
+    """Make folder `path`; False if there is one, perhaps since a moment ago, of a run started together with this."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True

@@ -1,19 +1,25 @@
 """Scalars of a run, to scalars.csv and TensorBoard."""
 
 import csv
+import threading
 from pathlib import Path
 from typing import Any
 
-from adaptseg_training.files import write_atomically
+from adaptseg_training.files import write_atomically, writing
 
 
 class Scalars:
-    """Appends rows; on resume first drops those after the resumed step, so that no step is there twice."""
+    """Appends rows; on resume first drops those after the resumed step, so that no step is there twice.
+
+    StorageError, from any method, if a file can't be written.
+    """
 
     def __init__(self, run: Path, start: int) -> None:
         self._path = run / "scalars.csv"
         self._columns = _keep_until(self._path, start)
-        self._board = _board(run / "tensorboard", start)
+        self._folder = run / "tensorboard"
+        with writing(self._folder):
+            self._board = _board(self._folder, start)
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """One row: `step` and `values` by name; the first row's names are the columns."""
@@ -22,14 +28,16 @@ class Scalars:
             self._write(self._columns)
         row = {"step": step, **values}
         self._write([_text(row.get(column, "")) for column in self._columns])
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with writing(self._folder):  # TensorBoard writes in a thread: what went wrong there is raised by the next call
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self._board.close()
+        with writing(self._folder):
+            self._board.close()
 
     def _write(self, row: list[str]) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as stream:
+        with writing(self._path), self._path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerow(row)
 
 
@@ -40,7 +48,14 @@ def _text(value: float | str) -> str:
 def _board(folder: Path, start: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
+    threading.excepthook = _without_board
     return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+
+
+def _without_board(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread prints no traceback when the disk is full: `Scalars` says it in a sentence."""
+    if not (type(args.thread).__name__ == "_AsyncWriterThread" and isinstance(args.exc_value, OSError)):
+        threading.__excepthook__(args)
 
 
 def _keep_until(path: Path, step: int) -> list[str]:

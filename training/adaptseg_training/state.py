@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -14,7 +13,8 @@ from adaptseg_training.checkpoint import GENERATOR, last_checkpoint, load_traini
 from adaptseg_training.errors import CheckpointError, TrainingError
 from adaptseg_training.run import DIVERGED, Run
 
-# Data order and augmentation are functions of (seed, step): there is no sampler or worker state to save.
+# Data order, augmentation and every random number of a step are functions of (seed, step): there is no state of a
+# sampler, a worker or a random generator to save beside the step itself.
 
 
 def save(run: Run, adaptation: Adaptation, done: int, metrics: dict[str, Any]) -> Path:
@@ -48,9 +48,6 @@ def resume(run: Run, adaptation: Adaptation) -> int:
         return 0
     state = load_training_state(folder)
     try:
-        torch.set_rng_state(state.pop("random"))
-        if torch.cuda.is_available() and "random_cuda" in state:
-            torch.cuda.set_rng_state_all(state.pop("random_cuda"))
         with _own_hyper_parameters(adaptation):
             adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
     except SafetensorError as error:
@@ -80,7 +77,4 @@ def _own_hyper_parameters(adaptation: Adaptation) -> Iterator[None]:
 def _training_state(adaptation: Adaptation) -> dict[str, Any]:
     state = adaptation.state_dict()
     state.pop("generator")
-    random: dict[str, Any] = {"random": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["random_cuda"] = torch.cuda.get_rng_state_all()
-    return {"adaptation": state, **random}
+    return {"adaptation": state}

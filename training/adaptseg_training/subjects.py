@@ -9,7 +9,7 @@ from adaptseg_serve.bundle import MANIFEST, open_bundle
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator, model_size
-from adaptseg_training.engine import choose_device
+from adaptseg_training.devices import choose_device
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec
 

@@ -7,6 +7,7 @@ synchronisation with a GPU, and a rank that failed can say so before the others 
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-        self._told = False
+        self._told = self._gone = False
 
     @property
     def is_first(self) -> bool:
@@ -55,6 +56,8 @@ class World:
 
     def first(self, make: Callable[[], T]) -> T:
         """What `make` returns on rank 0, the only rank that calls it, or its error, for all."""
+        if self.size == 1:
+            return make()
         mine: T | Exception | None = None
         if self.is_first:
             try:
@@ -103,13 +106,15 @@ class World:
         try:
             collective()
         except (RuntimeError, distributed.DistError) as error:
-            self._told = True  # who is gone can't be told
+            self._told = self._gone = True
             raise PeerError(f"another process of this run is gone ({_first_line(error)}).") from error
 
     def leave(self) -> None:
-        """Part in peace. After an error don't: a closing handshake would wait for ranks that are gone."""
-        if self.size > 1 and not self._told:
-            distributed.destroy_process_group()
+        """Go when the others do: torchrun ends all ranks soon after the first has gone, and rank 0 may be saving."""
+        if self.size > 1 and not self._gone:
+            with suppress(RuntimeError, distributed.DistError):
+                distributed.all_gather_object([None] * self.size, None)
+                distributed.destroy_process_group()
 
 
 def local_rank() -> int | None:

@@ -5,6 +5,7 @@ very batches it would have got. So is the sample that takes an unreadable one's 
 """
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from adaptseg_training.data.prepare import Pair, Preparer
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.sampler import generator_at, sample_index
-from adaptseg_training.errors import DataError
+from adaptseg_training.errors import DataError, StepError
 
 MOST_SKIPS = 100
 """So many unreadable samples in a row are no accident."""
@@ -55,21 +56,25 @@ def batches(
     workers: int,
     pin: bool,
     skipped: Callable[[DataError], None] = lambda error: None,
+    part: range | None = None,
 ) -> Iterator[Pair]:
     """(N, 3, H, W) uint8 images and (N, H, W) uint8 label maps, from batch number `first` on, for ever.
 
-    `skipped` hears of every unreadable sample that another one replaced; DataError where none could.
+    `part`: which of the `size` images of each batch; all by default. `skipped` hears of every unreadable sample that
+    another one replaced; DataError where none could. StepError if a worker process died.
     """
     loader: DataLoader[Fetched] = DataLoader(
         stream,
-        batch_sampler=_positions(first, size),
+        batch_sampler=_positions(first, size, part or range(size)),
         num_workers=workers,
         collate_fn=_stack,
         worker_init_fn=_prepare_worker if workers else None,
         generator=torch.Generator(),  # else it draws from the global one, which belongs to the step
         pin_memory=pin,
     )
-    for batch in loader:
+    iterator = _started(loader)
+    while True:
+        batch = _next(iterator)
         if batch.pair is None:
             raise batch.errors[-1]
         for error in batch.errors:
@@ -77,8 +82,29 @@ def batches(
         yield batch.pair
 
 
-def _positions(first: int, size: int) -> Iterator[list[int]]:
-    return (list(range(number * size, (number + 1) * size)) for number in count(first))
+def _started(loader: "DataLoader[Fetched]") -> Iterator[Fetched]:
+    """The loader's iterator, without the SIGCHLD handler that comes with it: that one raises a worker's death out of
+    whatever the main process is doing, in the middle of an update or a save. The iterator finds out by itself."""
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
+
+
+def _next(iterator: Iterator[Fetched]) -> Fetched:
+    try:
+        return next(iterator)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise StepError(
+            f"a process that prepares images died: {error}. If memory ran out, use fewer of them (--run.workers)."
+        ) from error
+
+
+def _positions(first: int, size: int, part: range) -> Iterator[list[int]]:
+    return ([number * size + i for i in part] for number in count(first))
 
 
 def _stack(samples: Sequence[Fetched]) -> Fetched:

@@ -10,7 +10,7 @@ from adaptseg_training.errors import DataError
 class Skips:
     """Names each unreadable file once, through `say`, and counts how often another sample took its place.
 
-    It knows what this process has seen: after a resume it counts from the resumed step, and so does every rank.
+    It knows what this process has seen: after a resume it counts from the resumed step. Rank 0 hears of every rank's.
     """
 
     def __init__(self, config: TrainConfig, say: Callable[[str], None]) -> None:

@@ -1,0 +1,58 @@
+"""What happens when a step can't be done: nothing of it stays, and the state before it is saved."""
+
+import traceback
+from collections.abc import Sequence
+
+import torch
+
+from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.errors import DataError, StepError, TrainingError
+from adaptseg_training.run import Run
+from adaptseg_training.state import save
+
+
+def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch]) -> dict[str, float]:
+    """`adaptation.step`; if its gradients fail on any rank, batch norm's statistics are put back as they were.
+
+    Raises StepError where memory ran out. `adaptation.whole` is False if the update itself broke off.
+    """
+    moving = list(adaptation.generator.buffers()) if adaptation.moving_statistics() else []
+    before = [buffer.clone() for buffer in moving]
+    try:
+        return adaptation.step(step, batches)
+    except Exception as error:
+        for buffer, value in zip(moving, before, strict=True):
+            buffer.copy_(value)
+        if not _out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold the activations: saving needs memory, too
+        raise StepError(
+            f"step {step + 1} ran out of memory: {str(error).splitlines()[0]} Use a smaller --run.batch-size with "
+            "more --optimiser.accumulate, a smaller --source.size and --target.size, or --run.precision bf16."
+        ) from None
+
+
+def end_of_run(run: Run, adaptation: Adaptation, done: int, error: Exception) -> TrainingError:
+    """Save the state after `done` steps if it is good; `error` and where the state is, in one sentence. For rank 0."""
+    if isinstance(error, TrainingError):  # it says so itself
+        return error
+    hint = " To leave such files out: --source.skip-unreadable or --target.skip-unreadable."
+    hint = hint if isinstance(error, DataError) else ""
+    return TrainingError(f"{error}{hint} {_rescued(run, adaptation, done)}")
+
+
+def _rescued(run: Run, adaptation: Adaptation, done: int) -> str:
+    if done == 0:
+        return "Nothing was trained yet."
+    if not adaptation.whole:
+        return f"The update broke off; go on from the last checkpoint: {run.resume_command}"
+    try:
+        folder = save(run, adaptation, done, {})
+    except TrainingError as failed:
+        return str(failed)
+    return f"The state after step {done} is saved in {folder}; go on with: {run.resume_command}"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """CUDA has a type of its own for it; the CPU's allocator only a sentence."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
