@@ -13,6 +13,7 @@ from typing import Any
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import LabelClass, LabelSet
 from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_serve.reference import Reference, read_reference
 
 FORMAT = "adaptseg-bundle"
 FORMAT_VERSION = 1
@@ -50,6 +51,8 @@ class Bundle:
     preprocess: PreprocessSpec
     labels: LabelSet
     manifest: dict[str, Any]
+    reference: Reference | None = None
+    """What it saw on its validation images; None where the export had none."""
 
     @property
     def name(self) -> str:
@@ -86,6 +89,7 @@ def open_bundle(path: str | Path) -> Bundle:
             preprocess=_preprocess(manifest),
             labels=_labels(manifest),
             manifest=manifest,
+            reference=read_reference(manifest.get("reference"), len(manifest["classes"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(

@@ -4,9 +4,10 @@ Create one `Metrics` in the process that serves, never at module level: BentoML'
 modules too, and prometheus_client must not be imported before BentoML has named its metrics directory.
 """
 
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ from adaptseg_serve._version import __version__
 from adaptseg_serve.record import current
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Gauge
 
 Stage = Literal["decode", "queue", "infer", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "queue", "infer", "encode")
@@ -58,6 +59,14 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._entropy = self._now("adaptseg_drift_mean_entropy", "Mean entropy of the class scores, 0 to 1")
+        self._share = self._now("adaptseg_drift_class_share", "Mean share of the pixels, 0 to 1", ["class"])
+        self._distance = self._now(
+            "adaptseg_drift_distance",
+            "Jensen-Shannon distance of the class shares from the bundle's validation images, 0 to 1; NaN without any",
+        )
+        self._entropy.set(math.nan)
+        self._distance.set(math.nan)
         info = {"version": __version__, **(build or {})}
         built = Gauge(
             "adaptseg_build_info",
@@ -96,6 +105,19 @@ class Metrics:
     def dropped(self, reason: Literal["deadline", "cancelled", "busy", "superseded", "expired"]) -> None:
         """Count one image that never ran; "superseded" and "expired" are a frame stream's."""
         self._dropped.labels(reason).inc()
+
+    def drift(self, shares: Mapping[str, float], entropy: float, distance: float | None) -> None:
+        """Means over the last images, by class; `distance` None: there is nothing to compare with."""
+        for name, share in shares.items():
+            self._share.labels(name).set(share)
+        self._entropy.set(entropy)
+        self._distance.set(math.nan if distance is None else distance)
+
+    def _now(self, name: str, meaning: str, labels: Sequence[str] = ()) -> "Gauge":
+        """A gauge over a window of images; where several workers have one, the latest counts."""
+        from prometheus_client import Gauge
+
+        return Gauge(name, meaning, labels, multiprocess_mode="livemostrecent", registry=self.registry)
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads: of all workers where they share a directory, else of this process."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
@@ -201,11 +202,15 @@ class Segmenter:
         self.metrics.stage("infer", answer.infer)
         return Segmentation(answer.label_map, Timings(decoded, answer.queue, answer.infer), image)
 
+    def _watched(self, predictor: Predictor) -> Predictor:
+        every, window = self.settings.drift_every, self.settings.drift_window
+        return DriftWatch(predictor, self.bundle, self.metrics, window=window, every=every) if every else predictor
+
     def _load(self) -> None:
-        if self._predictor is None:
-            self._predictor = load_predictor(self.bundle, self.settings.threads)
+        predictor = self._predictor or load_predictor(self.bundle, self.settings.threads)
         height, width = self.bundle.preprocess.size
-        self._predictor.predict(np.zeros((1, height, width, 3), np.uint8), [(height, width)])
+        predictor.predict(np.zeros((1, height, width, 3), np.uint8), [(height, width)])
+        self._predictor = self._predictor or self._watched(predictor)  # Not before: warming up is no road.
 
 
 def _check_array(image: Image) -> None:

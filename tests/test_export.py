@@ -9,6 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from helpers.official_trees import write_cityscapes
+from PIL import Image
 from safetensors.torch import save_file
 
 from adaptseg_export.cli import main
@@ -147,3 +149,20 @@ def test_images_that_are_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(ConfigError, match=r"bad\.jpg can't be decoded"):
         list(probes(reference_spec(SIZE), [tmp_path]))
+
+
+def test_scoring_records_what_the_graph_saw_there(checkpoint: Path, tmp_path: Path) -> None:
+    """The reference that drift is measured from: shares and entropy of the label maps, not of the labels."""
+    write_cityscapes(tmp_path / "data", size=SIZE)
+    score = ["--score", "cityscapes", str(tmp_path / "data"), "val"]
+    assert main([str(checkpoint), str(tmp_path / "scored"), *score]) == 0
+    opened = open_bundle(tmp_path / "scored")
+    assert opened.reference is not None
+    assert opened.reference.data == "cityscapes/val"
+    assert opened.manifest["metrics"]["cityscapes/val"]["images"] == opened.reference.images > 0
+    files = sorted((tmp_path / "data" / "leftImg8bit" / "val").rglob("*.png"))
+    frames = np.stack([np.asarray(Image.open(file)) for file in files])
+    answers = load_predictor(opened).predict_scored(frames, [SIZE] * len(files))
+    counts = np.bincount(np.concatenate([a.label_map.ravel() for a in answers]), minlength=len(CITYSCAPES))
+    np.testing.assert_allclose(opened.reference.figures.shares, counts / counts.sum(), atol=1e-5)
+    assert opened.reference.figures.entropy == pytest.approx(np.mean([a.mean_entropy() for a in answers]), abs=1e-4)

@@ -1,6 +1,5 @@
 """Checkpoint -> bundle: trace, compare, and only then write."""
 
-import dataclasses
 import platform
 import shlex
 import subprocess
@@ -19,7 +18,7 @@ from adaptseg_export.official import SIZE, read_release
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import Parity, compare, require
 from adaptseg_export.probes import probes
-from adaptseg_export.scoring import scores
+from adaptseg_export.scoring import score
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LABEL_SETS
@@ -46,9 +45,7 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
         unscored = record(checkpoint, options, spec, parity)
         if options.score is not None:
             say("scoring the graph on labelled images ...")
-        metrics = scores(options, model, unscored) or unscored.metrics
-        scored = dataclasses.replace(unscored, metrics=metrics)
-        write_bundle(options.bundle, model, scored, overwrite=options.overwrite)
+        write_bundle(options.bundle, model, score(options, model, unscored), overwrite=options.overwrite)
     return parity
 
 

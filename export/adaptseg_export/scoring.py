@@ -1,15 +1,22 @@
 """Scores of the finished graph on labelled images, beside another checkpoint's."""
 
+import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.predictor import Predictor, load_predictor
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Predictor, Scored, Size, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_serve.reference import Reference, Window, figures_of
 from adaptseg_training.checkpoint import load_checkpoint, load_generator
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
@@ -20,21 +27,44 @@ from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec
 
 
-def scores(options: ExportOptions, model: Path, record: Record) -> dict[str, Any]:
-    """What bundle.json holds under `metrics`: by "dataset/split", the graph's scores, and the baseline's if asked."""
+def score(options: ExportOptions, model: Path, record: Record) -> Record:
+    """`record` with what `--score` measures of the graph: `metrics` by "dataset/split", and its `reference` there."""
     if options.score is None:
         if options.baseline is not None:
             raise ConfigError("--baseline is scored on the images of --score DATASET ROOT SPLIT; give that, too.")
-        return {}
+        return record
     dataset, root, split = options.score
+    data = f"{dataset}/{split}"
     images = open_domain(DomainConfig(dataset=dataset, root=(root,), split=split), "score")
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"
         write_bundle(bundle, model, record)
-        result = _score(load_predictor(open_bundle(bundle)), record.preprocess, record.labels.name, images)
+        graph = Remembering(load_predictor(open_bundle(bundle)), len(record.labels), len(images))
+        result = _score(graph, record.preprocess, record.labels.name, images)
     if options.baseline is not None:
         result["baseline"] = _baseline(options.baseline, record.preprocess.size, images)
-    return {f"{dataset}/{split}": result}
+    reference = Reference(data, len(images), graph.window.mean())
+    return dataclasses.replace(record, metrics={data: result}, reference=reference)
+
+
+class Remembering:
+    """A Predictor that answers as `predictor` does and keeps the figures of its images."""
+
+    def __init__(self, predictor: Predictor, classes: int, images: int) -> None:
+        self._predictor, self.window = predictor, Window(classes, images)
+
+    @property
+    def runtime(self) -> str:
+        return self._predictor.runtime
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        return [scored.label_map for scored in self.predict_scored(images, sizes)]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        answers = self._predictor.predict_scored(images, sizes)
+        for scored in answers:
+            self.window.add(figures_of(scored.label_map, scored.logits))
+        return answers
 
 
 def _baseline(path: Path, size: tuple[int, int], images: ImageSet) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from adaptseg_serve.bundle import FORMAT, FORMAT_VERSION, MANIFEST, MODEL, file_
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import IGNORE_ID, LabelSet
 from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_serve.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Record:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
 
 
 def write_bundle(folder: Path, model: Path, record: Record, *, overwrite: bool = False) -> None:
@@ -88,6 +90,7 @@ def manifest_of(record: Record, files: Mapping[str, Any]) -> dict[str, Any]:
         "training": dict(record.training),
         "metrics": dict(record.metrics),
         "parity": dict(record.parity),
+        **({"reference": record.reference.record()} if record.reference else {}),
         "files": dict(files),
     }
 

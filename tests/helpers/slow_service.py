@@ -16,7 +16,7 @@ from adaptseg_serve.service import SegmentationService  # isort: skip  # first: 
 from adaptseg_serve import segmenter
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.predictor import Predictor, Size
+from adaptseg_serve.predictor import Predictor, Scored, Size
 
 __all__ = ["SegmentationService"]
 
@@ -33,6 +33,9 @@ class SlowPredictor:
             log.write(f"{time.monotonic()} {len(images)}\n")
         time.sleep(self._seconds)
         return [np.full(size, 1, np.uint8) for size in sizes]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        return [Scored(label_map, np.zeros((19, 6, 8), np.float32)) for label_map in self.predict(images, sizes)]
 
 
 def load(bundle: Bundle, threads: int = 0) -> Predictor:
