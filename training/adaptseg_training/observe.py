@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import model_size
 from adaptseg_training.data.sample import ImageSet
@@ -25,7 +25,7 @@ def preview(run: Run, adaptation: Adaptation, domains: Domains, device: torch.de
     spec = preprocess_spec(run.config.generator, model_size(run.config))
     predictor = GeneratorPredictor(adaptation.generator, spec, device)
     images = domains.source if domains.target is None else domains.target
-    picture = draw_previews(predictor, spec, LABEL_SETS[run.config.label_set], images, _PREVIEW_ROWS)
+    picture = draw_previews(predictor, spec, find_label_set(run.config.label_set), images, _PREVIEW_ROWS)
     write_atomically(run.path / "previews" / f"step_{done:08d}.png", png(picture))
 
 
