@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import GeneratorConfig
@@ -104,6 +105,18 @@ def test_half_precision_vgg_features_by_torchvisions_names(tmp_path: Path) -> No
     loaded = build_generator(GeneratorConfig(backbone="vgg16", weights=str(path)), 3, aux=False)
     last = loaded.state_dict()["backbone.layers.conv5_3.weight"]
     assert torch.equal(last, tensors["features.28.weight"].float())
+
+
+def test_torchvisions_resnet_gives_the_backbone_and_the_report_says_so(tmp_path: Path) -> None:
+    theirs = ResNet(Bottleneck, [1, 1, 1, 1])
+    torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+    generator = _generator()
+    report = load_tensors(generator, rename(read_tensors(str(tmp_path / "resnet.pth"))), "resnet.pth")
+    assert {name for name, _ in report.skipped} == {"backbone.fc.weight", "backbone.fc.bias"}
+    assert {name.split(".")[0] for name in report.initial} == {"aux", "main"}
+    assert len(report.loaded) == len(theirs.state_dict()) - 2
+    ours = generator.state_dict()["backbone.layer4.0.downsample.0.weight"]
+    assert torch.equal(ours, theirs.state_dict()["layer4.0.downsample.0.weight"])
 
 
 @pytest.mark.skipif(not SHARED_VGG.is_file(), reason=f"no {SHARED_VGG.name} beside the repository")

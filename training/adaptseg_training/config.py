@@ -12,6 +12,7 @@ from typing import Literal
 Backbone = Literal["resnet101", "vgg16", "lite0"]
 BatchNormMode = Literal["reference", "frozen"]
 Gan = Literal["vanilla", "ls"]
+Select = Literal["miou", "infomax"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Normalisation = Literal["auto", "caffe", "torchvision", "lite"]
 
@@ -29,7 +30,7 @@ class GeneratorConfig:
     bn: BatchNormMode = "frozen"
     """frozen: statistics stay as pretrained. reference: they follow source and target batches (reference code)."""
     weights: str = "imagenet"
-    """imagenet (from an installed package or torchvision), none, or the path of a weights file."""
+    """imagenet (from an installed package or torchvision), none, or a weights file: path or https://...#sha256=..."""
     normalisation: Normalisation = "auto"
     """Colour order, mean and std the weights want; auto: caffe for resnet101 from a file, else torchvision or lite."""
 
@@ -143,7 +144,9 @@ class RunConfig:
     preview_every: int = 500
     """Steps between two pictures of target predictions; 0 draws none."""
     evaluate_every: int = 0
-    """Steps between two evaluations on `evaluate`; 0 only at the end. The best mIoU's checkpoint is kept."""
+    """Steps between two evaluations; 0 only at the end. The best checkpoint by `select` is kept."""
+    select: Select = "miou"
+    """miou: on `evaluate`. infomax: on the unlabelled target (label_free.py says what it is worth)."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class TrainConfig:
     """A training run, whole. Weights of 0 switch a level or its adaptation off."""
 
     label_set: str = "cityscapes"
-    """The generator's classes: cityscapes (19), synthia (16), cross-city (13), camvid (11); or names: road,car."""
+    """Classes the generator predicts: cityscapes (19), cross-city (13) or camvid (11)."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     aux: LevelConfig = field(default_factory=lambda: LevelConfig(seg_weight=0.1, adv_weight=0.0002))
     """conv4's level."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from adaptseg_serve.errors import AdaptSegError, ConfigError
-from adaptseg_serve.labels import find_label_set
+from adaptseg_serve.labels import LABEL_SETS
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.agreement import Ready, check_alike, step_seed
 from adaptseg_training.checkpoint import last_checkpoint
@@ -22,7 +22,7 @@ from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_co
 from adaptseg_training.levels import uses_target
 from adaptseg_training.lock import locked
 from adaptseg_training.memory import keep_freed_memory
-from adaptseg_training.observe import preview, score
+from adaptseg_training.observe import is_scored, preview, score
 from adaptseg_training.precision import set_up_arithmetic
 from adaptseg_training.progress import Reporter
 from adaptseg_training.run import Run, open_run
@@ -74,7 +74,7 @@ def _train(config: TrainConfig, preset: str, command: str, device: torch.device,
     run = world.first(lambda: _own(config, preset, command, held))
     last = last_checkpoint(run.path)
     torch.manual_seed(config.run.seed)
-    classes = len(find_label_set(config.label_set))
+    classes = len(LABEL_SETS[config.label_set])
     adaptation = Adaptation(config, classes, device, world=world, initial=last is None)
     start = resume(run, adaptation) if last is not None else 0
     check_alike(world, start, adaptation.generator, run.path)
@@ -143,10 +143,11 @@ def _record(
         bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
         raise diverged(run, adaptation, done, bad)
     if due(done, pace.preview_every, stop):
-        preview(run, adaptation, domains, device, done)
+        scalars.add_picture(done, preview(run, adaptation, domains, device, done))
     metrics: dict[str, Any] = {}
-    if domains.evaluate is not None and due(done, pace.evaluate_every or stop, stop):
-        metrics = score(run, adaptation, domains.evaluate, device, done, session.reporter)
+    if is_scored(run, domains) and due(done, pace.evaluate_every or stop, stop):
+        metrics = score(run, adaptation, domains, device, done, session.reporter)
+        scalars.add_scores(done, metrics)
     if metrics or due(done, pace.checkpoint_every, stop):
         _save(done, session, metrics, interrupt)
 

@@ -1,6 +1,7 @@
 """A run's folder: config.yaml, checkpoints/, scalars.csv, tensorboard/, previews/, metrics.json."""
 
 import json
+import math
 import platform
 import shlex
 import shutil
@@ -105,8 +106,9 @@ class Run:
         path = self.path / "metrics.json"
         earlier = json.loads(path.read_bytes())["evaluations"] if path.is_file() else []
         evaluations = [e for e in earlier if e["step"] < step] + [{"step": step, **metrics}]
-        best = max(evaluations, key=lambda e: e["miou"] or 0.0)
-        content = {"best_step": best["step"], "best_miou": best["miou"], "evaluations": evaluations}
+        measure = self.config.run.select
+        best = max(evaluations, key=lambda e: score_of(e, measure))
+        content = {"best_step": best["step"], f"best_{measure}": best.get(measure), "evaluations": evaluations}
         write_atomically(path, json.dumps(content, indent=2).encode())
 
     def _record(self, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +125,10 @@ class Run:
 
     def _mark_best(self, folder: Path, metrics: dict[str, Any]) -> None:
         best = self.path / FOLDER / BEST
-        score = metrics.get("miou")
-        if score is None:
+        measure = self.config.run.select
+        if metrics.get(measure) is None:
             return
-        if not best.exists() or score > read_record(best)["metrics"]["miou"]:
+        if not best.exists() or score_of(metrics, measure) > score_of(read_record(best)["metrics"], measure):
             point_to(best, folder)
 
     def _drop_old(self) -> None:
@@ -134,6 +136,12 @@ class Run:
         for folder in saved_checkpoints(self.path)[: -self.config.run.keep]:
             if folder.resolve() != best:
                 remove_folder(folder)
+
+
+def score_of(metrics: dict[str, Any], measure: str) -> float:
+    """What `metrics` say of `measure`; less than any score where they say nothing."""
+    score = metrics.get(measure)
+    return -math.inf if score is None else float(score)
 
 
 def open_run(config: TrainConfig, preset: str, command: str) -> Run:

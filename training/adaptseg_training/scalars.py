@@ -2,9 +2,11 @@
 
 import csv
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from adaptseg_training.data.sample import Image
 from adaptseg_training.files import write_atomically, writing
 
 
@@ -32,6 +34,17 @@ class Scalars:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
+    def add_scores(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """An evaluation's numbers, to TensorBoard only: metrics.json holds them all."""
+        with writing(self._folder):
+            for name, value in _numbers(metrics, "score"):
+                self._board.add_scalar(name, value, step)
+
+    def add_picture(self, step: int, picture: Image) -> None:
+        """A preview, (H, W, 3) uint8 RGB, to TensorBoard; previews/ holds it as a file."""
+        with writing(self._folder):
+            self._board.add_image("preview", picture, step, dataformats="HWC")
+
     def close(self) -> None:
         with writing(self._folder):
             self._board.close()
@@ -39,6 +52,15 @@ class Scalars:
     def _write(self, row: list[str]) -> None:
         with writing(self._path), self._path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerow(row)
+
+
+def _numbers(metrics: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """Numbers by name, those of an inner mapping behind its name; what is no number is left out."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}/{name}")
+        elif isinstance(value, int | float):
+            yield f"{prefix}/{name}", value
 
 
 def _text(value: float | str) -> str:

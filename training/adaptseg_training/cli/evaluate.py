@@ -35,9 +35,8 @@ class EvaluateOptions:
     table goes to stderr, the last line of stdout is one JSON object.
     """
 
-    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid"))
-    """Labelled images, of camvid and cityscapes those of val if no split is given; a segmenter of other classes is
-    scored in the data set's."""
+    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid", split="val"))
+    """Labelled images; a segmenter of other classes is scored in theirs. For unlabelled ones, infomax."""
     checkpoint: Path | None = None
     """A checkpoint or a run's folder (its best checkpoint, else its last)."""
     bundle: Path | None = None
@@ -83,6 +82,9 @@ def evaluate_command(argv: Sequence[str]) -> int:
     else:
         assert options.checkpoint is not None
         subject = checkpoint_subject(options.checkpoint, options.size, options.device)
+    if images.label_set is None:
+        print(json.dumps(label_free_summary(subject, images, options)))
+        return 0
     summary, scores, ask = _score(subject, images, options)
     if options.oracle is not None:
 
@@ -99,13 +101,22 @@ def evaluate_command(argv: Sequence[str]) -> int:
 
 
 def bounded(data: DomainConfig) -> DomainConfig:
-    """`data`, but no more than STREETS rendered streets unless a count was asked for, and val of what has one."""
-    if data.dataset in ("camvid", "cityscapes") and not data.split:
-        return replace(data, split="val")
+    """`data`, but no more than STREETS rendered streets unless a count was asked for."""
     if data.dataset != "streets" or data.count:
         return data
     print(f"{PROG}: scoring on {STREETS} rendered streets; --data.count asks for more or fewer.", file=sys.stderr)
     return replace(data, count=STREETS)
+
+
+def label_free_summary(subject: "Subject", images: "ImageSet", options: EvaluateOptions) -> dict[str, Any]:
+    """What can be said without labels: infomax, which compares checkpoints of one run. ConfigError for a bundle."""
+    if subject.generator is None:
+        raise ConfigError("this data set has no labels to score on, and the label-free score needs a checkpoint.")
+    from adaptseg_training.label_free import label_free_score
+
+    device = next(subject.generator.parameters()).device
+    found = label_free_score(subject.generator, subject.spec, images, device).summary()
+    return {"model": subject.name, "data": options.data.dataset, "size": list(subject.spec.size), **found}
 
 
 def _check(options: EvaluateOptions) -> None:
