@@ -70,6 +70,26 @@ def test_splits_of_camvid(camvid: Path, split: str, names: int) -> None:
     assert len(open_domain(DomainConfig("camvid", (camvid,), split), "source")) == names
 
 
+def test_camvid_in_segnets_layout(camvid: Path, tmp_path: Path) -> None:
+    ours, segnet = camvid / "train", tmp_path / "segnet"
+    for kind, name in (("images", "train"), ("labels", "trainannot")):
+        (segnet / name).mkdir(parents=True)
+        for path in (ours / kind).iterdir():
+            (segnet / name / path.name).write_bytes(path.read_bytes())
+    images = open_domain(DomainConfig("camvid", (segnet,), "day"), "source")
+    others = open_domain(DomainConfig("camvid", (camvid,), "day"), "source")
+    assert len(images) == len(others) == 2
+    for index in range(2):
+        np.testing.assert_array_equal(images[index].image, others[index].image)
+        np.testing.assert_array_equal(images[index].label_map, others[index].label_map)
+
+
+def test_hidden_files_of_other_systems_are_no_frames(camvid: Path) -> None:
+    (camvid / "train/images/._0001TP_1.png").write_bytes(b"what macOS leaves")
+    assert len(open_domain(DomainConfig("frames", (camvid / "train/images",)), "target")) == 3
+    assert len(open_domain(DomainConfig("camvid", (camvid,)), "source")) == 3
+
+
 @needs("camvid")
 @pytest.mark.parametrize(("split", "count"), [("train", 367), ("val", 101), ("day", 305), ("dusk", 62)])
 def test_camvid_has_its_frames(split: str, count: int) -> None:
@@ -124,6 +144,12 @@ def test_streets_take_their_looks_in_turn() -> None:
 def test_a_wrong_domain_is_a_sentence(domain: DomainConfig, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         open_domain(domain, "source")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "data"])
+def test_scores_and_previews_skip_nothing(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{name}.skip-unreadable: only training"):
+        open_domain(DomainConfig(skip_unreadable=True), name)
 
 
 def test_an_image_without_its_label_map_is_named(camvid: Path) -> None:

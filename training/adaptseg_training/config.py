@@ -89,13 +89,11 @@ class DomainConfig:
     """Where the images of one domain come from."""
 
     dataset: Dataset = "streets"
-    """streets: rendered on the fly. frames: unlabelled images and videos. own: what the YAML file at
-    root describes. The others as their archives unpack."""
+    """streets: drawn on the fly. frames: unlabelled images, videos. own: by a YAML file. Others: as archives unpack."""
     root: tuple[Path, ...] = ()
-    """Folder of the data set; frames: any number of folders, images and videos. Not needed for streets."""
+    """Folder of the data set; own: its YAML file; frames: any number of folders, images, videos; streets: none."""
     split: str = ""
-    """train (also if empty), val or test; gta5: all if empty; cross_city: rome/train or rome/test (or another city);
-    camvid: also day, dusk; streets: looks, comma-separated (day if empty)."""
+    """train (the default; gta5: all), val, test; cross_city: rome/test; camvid: also day, dusk; streets: looks."""
     first: int = 0
     """Leave out the images before this one (streets: the first seed)."""
     every: int = 1
@@ -107,7 +105,7 @@ class DomainConfig:
     augment: bool = False
     """Random flip, crop, colour, gamma, blur and noise; the paper uses none."""
     skip_unreadable: bool = False
-    """Source and target: name an unreadable file, count it and go on with another sample; otherwise it ends the run."""
+    """Of source and target: name and count an unreadable file and go on with another, which else ends the run."""
 
 
 @dataclass(frozen=True)

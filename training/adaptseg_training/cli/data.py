@@ -111,7 +111,8 @@ def check_command(options: Check) -> int:
     if options.workers < 1:
         raise ConfigError(f"--workers is {options.workers}; it must be 1 or more.")
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"checking {options.dataset}", total=None)
         findings = check(
             DomainConfig(options.dataset, (options.root,), options.split),

@@ -36,6 +36,8 @@ class Part(Dataset[Sample]):
 
 def open_domain(domain: DomainConfig, name: str) -> ImageSet:
     """The images of `domain`; errors call it `name` (source, target, evaluate), as the flags do."""
+    if domain.skip_unreadable and name not in ("source", "target"):
+        raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
     every = 1 if domain.dataset == "frames" else domain.every
     part = Part(_open_whole(domain, name), domain.first, every, domain.count)
     if not len(part):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.data.listing import Listing
+from adaptseg_training.data.listing import Listing, only_images
 from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample, read_image
 from adaptseg_training.errors import DataError
 
@@ -69,7 +69,7 @@ def _expand(roots: Sequence[Path]) -> list[Path]:
         if not root.exists():
             raise ConfigError(f"there is no file or folder {root}.")
         inside = sorted(root.iterdir()) if root.is_dir() else [root]
-        usable = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        usable = sorted([*only_images(inside), *filter(_is_video, inside)])
         if not usable:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
             raise ConfigError(f"{root} holds no image and no video ({kinds}).")
