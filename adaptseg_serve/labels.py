@@ -6,6 +6,7 @@ A *label map* is an (H, W) uint8 array of train ids.
 """
 
 from collections.abc import Mapping
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -197,14 +198,48 @@ _TRANSLATIONS: Mapping[tuple[str, str], tuple[int, ...]] = {
 }
 
 
+def find_label_set(name: str) -> LabelSet:
+    """The label set called `name`; a comma-separated list of class names ("road,sky,car") is one by itself.
+
+    Listed classes have their colour in Cityscapes or CamVid, else one of their own, and label ids as train ids.
+    Raises ValueError, naming the sets there are.
+    """
+    if name in LABEL_SETS:
+        return LABEL_SETS[name]
+    names = name.split(",")
+    if len(names) < 2 or any(n != n.strip() or not n for n in names):
+        raise ValueError(f"{name!r} is neither one of {', '.join(LABEL_SETS)} nor class names as in road,sky,car")
+    if len(set(names)) != len(names) or len(names) >= IGNORE_ID:
+        raise ValueError(f"class names must differ, and be fewer than {IGNORE_ID}: {name!r}")
+    known = {c.name: c.color for c in (*CAMVID.classes, *CITYSCAPES.classes)}
+    colors: list[tuple[int, int, int]] = []
+    for class_name in names:
+        wished = [known[class_name]] if class_name in known else []
+        colors.append(next(c for c in (*wished, *_HUES) if c not in colors))
+    return _label_set(name, *((n, color, i) for i, (n, color) in enumerate(zip(names, colors, strict=True))))
+
+
+# 2 * 254 colours that can be told apart one after another: steps of the golden ratio around the wheel.
+_HUES = tuple(
+    (round(255 * red), round(255 * green), round(255 * blue))
+    for red, green, blue in (
+        hsv_to_rgb(i * 0.618034 % 1, 1 - 0.13 * (i % 4), 1 - 0.17 * (i % 3)) for i in range(2 * IGNORE_ID)
+    )
+)
+
+
 def translation(predicted: str, scored: str) -> NDArray[np.uint8]:
     """(256,) uint8 table from train ids of label set `predicted` to train ids of label set `scored`.
 
-    Raises ValueError, naming the pairs there are, where no translation is known.
+    Lists of class names are translated by name. Raises ValueError, naming the pairs there are, where no translation
+    is known, or no name is in both.
     """
+    ours, theirs = find_label_set(predicted), find_label_set(scored)
     if predicted == scored:
-        return lookup_table({i: i for i in range(len(LABEL_SETS[predicted]))})
+        return lookup_table({i: i for i in range(len(ours))})
     row = _TRANSLATIONS.get((predicted, scored))
+    if row is None and {predicted, scored} - LABEL_SETS.keys() and set(ours.names) & set(theirs.names):
+        row = _by_name(ours, theirs)
     if row is None:
         known = ", ".join(f"{a} -> {b}" for a, b in _TRANSLATIONS)
         raise ValueError(f"no translation from {predicted!r} classes to {scored!r} classes; known: {known}")

@@ -20,6 +20,7 @@ from adaptseg_serve.labels import (
     SYNTHIA_IDS,
     LabelIds,
     LabelSet,
+    find_label_set,
     translation,
 )
 
@@ -88,6 +89,23 @@ def test_a_subset_is_called_after_its_label_set_and_its_size(name: str) -> None:
 def test_an_unknown_translation_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="cityscapes -> camvid"):
         translation("camvid", "cityscapes")
+
+
+def test_a_list_of_names_is_a_label_set() -> None:
+    labels = find_label_set("road,tram,car,track")
+    assert (labels.name, labels.names) == ("road,tram,car,track", ("road", "tram", "car", "track"))
+    assert labels.classes[0].color == CITYSCAPES.classes[0].color
+    many = find_label_set(",".join(["road", *(f"c{i}" for i in range(253))]))
+    test_train_ids_count_from_zero_and_colours_tell_classes_apart(many)
+    test_label_ids_survive_the_round_trip(many)
+
+
+@pytest.mark.parametrize(
+    "name", ["kitti", "", "road", "road,", "road, car", "road,road", ",".join(map(str, range(255)))]
+)
+def test_a_wrong_list_of_names_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match="class names"):
+        find_label_set(name)
 
 
 def test_an_unknown_class_names_the_classes() -> None:

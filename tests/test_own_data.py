@@ -1,5 +1,6 @@
 """Your own data by a YAML file: pairs by wildcards, numbers and colours to classes, and errors that name the key."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from hypothesis import strategies as st
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CITYSCAPES, IGNORE_ID
+from adaptseg_training.cli.common import guarded
+from adaptseg_training.cli.evaluate import evaluate_command
+from adaptseg_training.cli.train import train_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.colors import UNKNOWN, ColorReader, parse_color
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.globs import counterpart, find_files
 from adaptseg_training.data.own import list_own
+from adaptseg_training.data.prepare import label_table
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.errors import DataError
 
@@ -48,6 +53,7 @@ def opened(folder: Path, **settings: Any) -> ImageSet:
 
 
 BY_NUMBER = {"images": "frames/*/*.jpg", "labels": "masks/*/*_ids.png", "label_set": "cityscapes"}
+BY_CLASSES = {"images": "frames/*/*.jpg", "labels": "masks/*/*_ids.png", "classes": ["road", "lanes", "car"]}
 BY_COLOUR = {"images": "frames/*/*.jpg", "labels": "colours/*_*.png", "label_set": "cityscapes"}
 
 
@@ -81,6 +87,19 @@ def test_train_ids_and_label_ids(folder: Path) -> None:
     assert rows(opened(folder, **BY_NUMBER, ids="label_ids")) == [0, 1, 255, 255, 2, 3]
 
 
+def test_classes_of_your_own_translate_by_name(folder: Path) -> None:
+    images = opened(folder, **BY_CLASSES, ids={0: "lanes", 1: "car", 5: "road"})
+    assert images.label_set == "road,lanes,car"
+    assert rows(images) == [1, 2, IGNORE_ID, IGNORE_ID, IGNORE_ID, 0]
+    to_cityscapes = label_table(images, "cityscapes", "source")
+    assert to_cityscapes[[0, 1, 2]].tolist() == [ROAD, IGNORE_ID, CAR]
+    streets = open_domain(DomainConfig("streets", size=(64, 96)), "source")
+    from_cityscapes = label_table(streets, "road,lanes,car", "source")
+    assert {i: int(from_cityscapes[i]) for i in range(19) if from_cityscapes[i] != IGNORE_ID} == {ROAD: 0, CAR: 2}
+    with pytest.raises(ConfigError, match="no translation from 'road,lanes,car' classes to 'tram,track' classes"):
+        label_table(images, "tram,track", "source")
+
+
 def test_what_synthesize_writes_can_be_read_back(tmp_path: Path) -> None:
     from adaptseg_training.data.streets import render_street
     from adaptseg_training.data.synthesize import synthesize
@@ -108,8 +127,12 @@ def test_what_synthesize_writes_can_be_read_back(tmp_path: Path) -> None:
         ({**BY_NUMBER, "ids": ["road"]}, "ids must map"),
         ({**BY_NUMBER}, "give either ids .* or colors"),
         ({**BY_NUMBER, "ids": "train_ids", "colors": {"#000000": "road"}}, "give either ids .* or colors"),
-        ({**BY_NUMBER, "label_set": "kitti", "ids": {1: "road"}}, "no label set 'kitti'; .*cityscapes"),
-        ({"images": "frames/*/*.jpg", "labels": "masks/*/*_ids.png", "ids": {1: "road"}}, "label_set is missing"),
+        ({**BY_NUMBER, "label_set": "kitti", "ids": {1: "road"}}, "'kitti' is neither one of cityscapes, "),
+        ({"images": "frames/*/*.jpg", "labels": "masks/*/*_ids.png", "ids": {1: "road"}}, "give either label_set"),
+        ({**BY_NUMBER, "classes": ["road", "car"], "ids": {1: "road"}}, "give either label_set .* or classes"),
+        ({**BY_CLASSES, "classes": "road"}, "classes must list names"),
+        ({**BY_CLASSES, "classes": ["road", "road"]}, "class names must differ"),
+        ({**BY_CLASSES, "ids": {1: "lane"}}, "has no class 'lane'. Perhaps you meant lanes"),
         ({**BY_COLOUR, "colors": {"purple": "road"}}, "'purple' is no colour; write it as \"#804080\""),
         ({**BY_COLOUR, "colors": {"#000000": "road", "0,0,0": "car"}}, "'0,0,0' is there twice"),
     ],
@@ -161,3 +184,18 @@ def test_colours_that_have_no_class_are_told(folder: Path) -> None:
     assert reader(path)[:, 0].tolist() == [UNKNOWN, 0, 1, UNKNOWN, UNKNOWN, UNKNOWN]
     assert reader.unknown(path, [UNKNOWN]) == ["#000000", "#090909"]
     assert [parse_color(t) for t in ("#80408", "1,2,300", "1 2 3", "#0A0b0C")] == [None, None, None, (10, 11, 12)]
+
+
+def test_classes_of_your_own_train_and_score(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened(folder, **BY_CLASSES, ids={0: "lanes", 1: "car", 5: "road"})
+    own = [f"{flag}={value}" for flag, value in (("dataset", "own"), ("root", folder / "roads.yaml"))]
+    flags = [f"--source.{flag}" for flag in own]
+    flags += ["--source.size", "64", "64", "--label-set=road,lanes,car", "--generator.backbone=lite0"]
+    flags += ["--generator.weights=none", "--run.device=cpu", "--run.workers=0", "--run.stop-step=1"]
+    flags += [f"--run.dir={folder}", "--run.name=run", "--aux.seg-weight=0", "--aux.adv-weight=0"]
+    assert guarded("adaptseg-train", train_command, flags) == 0
+    capsys.readouterr()
+    data = [f"--data.{flag}" for flag in own]
+    assert guarded("adaptseg-evaluate", evaluate_command, ["--checkpoint", str(folder / "run"), *data]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["label_set"], list(summary["iou"])) == ("road,lanes,car", ["road", "lanes", "car"])

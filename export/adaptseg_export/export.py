@@ -21,7 +21,7 @@ from adaptseg_export.probes import probes
 from adaptseg_export.scoring import score
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import Checkpoint, load_checkpoint, load_generator, model_size
 from adaptseg_training.models.generator import preprocess_spec
@@ -69,7 +69,7 @@ def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec,
     return Record(
         name=options.name or options.bundle.name,
         preprocess=spec,
-        labels=LABEL_SETS[config.label_set],
+        labels=find_label_set(config.label_set),
         generator=settings["generator"],
         producer=producer(),
         training={

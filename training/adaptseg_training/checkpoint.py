@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError
 from adaptseg_training.parsing import from_settings
@@ -66,7 +66,7 @@ def load_generator(checkpoint: Checkpoint) -> nn.Module:
 
     config = replace(checkpoint.config.generator, weights="none")
     has_aux = any(key.startswith("aux") for key in checkpoint.generator_state)
-    generator = build_generator(config, len(LABEL_SETS[checkpoint.config.label_set]), has_aux)
+    generator = build_generator(config, len(find_label_set(checkpoint.config.label_set)), has_aux)
     try:
         generator.load_state_dict(checkpoint.generator_state)
     except RuntimeError as error:

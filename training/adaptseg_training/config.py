@@ -152,7 +152,7 @@ class TrainConfig:
     """A training run, whole. Weights of 0 switch a level or its adaptation off."""
 
     label_set: str = "cityscapes"
-    """Classes the generator predicts: cityscapes (19), cross-city (13) or camvid (11)."""
+    """The generator's classes: cityscapes (19), synthia (16), cross-city (13), camvid (11); or names: road,car."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     aux: LevelConfig = field(default_factory=lambda: LevelConfig(seg_weight=0.1, adv_weight=0.0002))
     """conv4's level."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from adaptseg_serve.errors import AdaptSegError, ConfigError
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.agreement import Ready, check_alike, step_seed
 from adaptseg_training.checkpoint import last_checkpoint
@@ -74,7 +74,7 @@ def _train(config: TrainConfig, preset: str, command: str, device: torch.device,
     run = world.first(lambda: _own(config, preset, command, held))
     last = last_checkpoint(run.path)
     torch.manual_seed(config.run.seed)
-    classes = len(LABEL_SETS[config.label_set])
+    classes = len(find_label_set(config.label_set))
     adaptation = Adaptation(config, classes, device, world=world, initial=last is None)
     start = resume(run, adaptation) if last is not None else 0
     check_alike(world, start, adaptation.generator, run.path)

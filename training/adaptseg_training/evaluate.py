@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS, SUBSETS, LabelMap, LabelSet, translation
+from adaptseg_serve.labels import SUBSETS, LabelMap, LabelSet, find_label_set, translation
 from adaptseg_serve.predictor import Predictor
 from adaptseg_serve.preprocess import PreprocessSpec, resize_label_map
 from adaptseg_training.data.sample import ImageSet, Sample
@@ -81,7 +81,7 @@ def scorer(predictor: Predictor, spec: PreprocessSpec, predicted: str, images: I
         table = translation(predicted, images.label_set)
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
-    return Scorer(predictor, spec, LABEL_SETS[images.label_set], table, at)
+    return Scorer(predictor, spec, find_label_set(images.label_set), table, at)
 
 
 def evaluate(ask: Scorer, images: ImageSet, progress: Callable[[int, int], None] = lambda done, total: None) -> Scores:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import model_size
@@ -29,7 +29,7 @@ def preview(run: Run, adaptation: Adaptation, domains: Domains, device: torch.de
     """
     predictor = _predictor(run, adaptation, device)
     images = domains.source if domains.target is None else domains.target
-    picture = draw_previews(predictor, _spec(run), LABEL_SETS[run.config.label_set], images, _PREVIEW_ROWS)
+    picture = draw_previews(predictor, _spec(run), find_label_set(run.config.label_set), images, _PREVIEW_ROWS)
     write_atomically(run.path / "previews" / f"step_{done:08d}.png", png(picture))
     return picture
 

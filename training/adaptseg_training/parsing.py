@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.presets import to_flags
 
@@ -96,7 +96,10 @@ def check(config: TrainConfig) -> None:
         config.run.select == "miou" or config.target is not None,
         "--run.select infomax is taken on the target; say which with --target.dataset or --target.root.",
     )
-    _require(config.label_set in LABEL_SETS, f"--label-set must be one of {', '.join(LABEL_SETS)}.")
+    try:
+        find_label_set(config.label_set)
+    except ValueError as error:
+        raise ConfigError(f"--label-set: {error}.") from error
     for name, domain in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
         if domain is not None:
             _check_domain(name, domain)

@@ -35,8 +35,9 @@ class EvaluateOptions:
     table goes to stderr, the last line of stdout is one JSON object.
     """
 
-    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid", split="val"))
-    """Labelled images; a segmenter of other classes is scored in theirs. For unlabelled ones, infomax."""
+    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid"))
+    """Labelled images (camvid, cityscapes: val, if no split is given); a segmenter of other classes is scored in theirs.
+    For unlabelled ones, infomax."""
     checkpoint: Path | None = None
     """A checkpoint or a run's folder (its best checkpoint, else its last)."""
     bundle: Path | None = None
@@ -101,7 +102,9 @@ def evaluate_command(argv: Sequence[str]) -> int:
 
 
 def bounded(data: DomainConfig) -> DomainConfig:
-    """`data`, but no more than STREETS rendered streets unless a count was asked for."""
+    """`data`, but no more than STREETS rendered streets unless a count was asked for, and val of what has one."""
+    if data.dataset in ("camvid", "cityscapes") and not data.split:
+        return replace(data, split="val")
     if data.dataset != "streets" or data.count:
         return data
     print(f"{PROG}: scoring on {STREETS} rendered streets; --data.count asks for more or fewer.", file=sys.stderr)

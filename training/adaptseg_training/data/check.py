@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import IGNORE_ID, LABEL_SETS
+from adaptseg_serve.labels import IGNORE_ID, find_label_set
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import list_domain
 from adaptseg_training.data.frames import list_frames
@@ -177,7 +177,7 @@ def _look_at_labels(labels: Labels, path: Path, size: Size | None, problems: lis
 
 
 def _count_classes(findings: Findings, labels: Labels, counts: NDArray[np.int64]) -> None:
-    label_set = LABEL_SETS[labels.ids.label_set]
+    label_set = find_label_set(labels.ids.label_set)
     train_ids = labels.ids.to_train_ids()
     findings.label_set = label_set.name
     for c in label_set.classes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import find_label_set
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import Image, Sample
@@ -20,7 +20,7 @@ def write_contact_sheet(out: Path, data: DomainConfig, rows: int) -> None:
     picks = np.linspace(0, len(images) - 1, min(rows, len(images))).astype(int)
     strips = [_strip(images[int(i)], images.label_set) for i in picks]
     if images.label_set is not None:
-        strips.append(legend(LABEL_SETS[images.label_set], max(s.shape[1] for s in strips)))
+        strips.append(legend(find_label_set(images.label_set), max(s.shape[1] for s in strips)))
     write_atomically(out, png(stack(strips)))
 
 
@@ -28,4 +28,4 @@ def _strip(sample: Sample, label_set: str | None) -> Image:
     image = fit_height(sample.image, _HEIGHT)
     if sample.label_map is None or label_set is None:
         return image
-    return np.hstack([image, fit_height(color_label_map(sample.label_map, LABEL_SETS[label_set]), _HEIGHT)])
+    return np.hstack([image, fit_height(color_label_map(sample.label_map, find_label_set(label_set)), _HEIGHT)])

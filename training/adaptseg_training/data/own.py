@@ -2,12 +2,13 @@
 
     images: frames/*.jpg           # a glob, from the YAML file's folder or absolute; **/ reaches into folders
     labels: masks/*.png            # the same wildcards, in the same order; leave it out for unlabelled images
-    label_set: cityscapes          # or cross-city, synthia, camvid
+    label_set: cityscapes          # or cross-city, synthia, camvid; or classes: [road, sidewalk, car] of your own
     ids: {1: road, 2: sidewalk, 9: ignore}       # a number in the label files: its class
 
 `ids: train_ids` if the numbers are those of the label set's classes, from 0 in their order; `ids: label_ids` if they
 are the label set's official ones (Cityscapes: 7 road ... 33 bicycle). Coloured label files have `colors` in
-place of `ids`: {"#804080": road, "#000000": ignore}.
+place of `ids`: {"#804080": road, "#000000": ignore}. Classes of your own are trained with --label-set
+road,sidewalk,car; a source that has other classes beside these (GTA5) is translated by their names.
 """
 
 from collections.abc import Iterable
@@ -19,13 +20,13 @@ from typing import Any
 import yaml
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS, LabelIds, LabelSet
+from adaptseg_serve.labels import LABEL_SETS, LabelIds, LabelSet, find_label_set
 from adaptseg_training.data.colors import MOST, ColorReader, parse_color
 from adaptseg_training.data.globs import counterpart, find_files, wildcards
 from adaptseg_training.data.listing import Labels, Listing, only_images
 
 IGNORE = "ignore"
-_KEYS = ("images", "labels", "label_set", "ids", "colors")
+_KEYS = ("images", "labels", "label_set", "classes", "ids", "colors")
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,19 @@ def _labels(own: _Own, images: tuple[Path, ...], glob: str, labels: str) -> Labe
 
 
 def _label_set(own: _Own) -> LabelSet:
-    if "label_set" not in own.settings:
-        raise own.error(f"label_set is missing; it must be one of {', '.join(LABEL_SETS)}.")
-    name = own.text("label_set")
-    if name not in LABEL_SETS:
-        raise own.error(f"there is no label set {name!r}; it must be one of {', '.join(LABEL_SETS)}.")
-    return LABEL_SETS[name]
+    if ("label_set" in own.settings) == ("classes" in own.settings):
+        raise own.error(f"give either label_set ({', '.join(LABEL_SETS)}) or classes, as in 'classes: [road, car]'.")
+    if "classes" in own.settings:
+        classes = own.settings["classes"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) and "," not in name for name in classes):
+            raise own.error(f"classes must list names, as in [road, sidewalk, car]; it is {classes!r}.")
+        name = ",".join(classes)
+    else:
+        name = own.text("label_set")
+    try:
+        return find_label_set(name)
+    except ValueError as error:
+        raise own.error(f"{error}.") from error
 
 
 def _number_ids(own: _Own, label_set: LabelSet) -> LabelIds:

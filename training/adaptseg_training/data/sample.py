@@ -32,7 +32,7 @@ class ImageSet(Protocol):
     """What every data set here is: a torch Dataset of `Sample`s that knows its label set."""
 
     label_set: str | None
-    """Name in LABEL_SETS, None without labels."""
+    """A name that `find_label_set` knows, None without labels."""
 
     def __len__(self) -> int: ...
 
