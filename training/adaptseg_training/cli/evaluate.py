@@ -36,7 +36,7 @@ class EvaluateOptions:
     """
 
     data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid"))
-    """Labelled images (camvid, cityscapes: val, if no split is given); a segmenter of other classes is scored in theirs.
+    """Labelled images (camvid, cityscapes: val if no split is given); a segmenter of other classes is scored in theirs.
     For unlabelled ones, infomax."""
     checkpoint: Path | None = None
     """A checkpoint or a run's folder (its best checkpoint, else its last)."""
