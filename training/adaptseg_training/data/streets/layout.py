@@ -7,11 +7,11 @@ from adaptseg_training.data.streets.layout_road import mark_crossing, mark_lanes
 from adaptseg_training.data.streets.layout_shade import cast_shadows
 from adaptseg_training.data.streets.layout_sides import line_side
 from adaptseg_training.data.streets.layout_traffic import fill_road
-from adaptseg_training.data.streets.palette import scaled
+from adaptseg_training.data.streets.palette import pave, scaled
 from adaptseg_training.data.streets.plan import KINDS, Kind, Plan, Side
 from adaptseg_training.data.streets.scene import Patch, Road, Scene, View
 
-KIND_SHARES = {"town": 0.52, "suburb": 0.19, "open": 0.16, "park": 0.05, "highway": 0.08}
+KIND_SHARES = {"town": 0.57, "suburb": 0.20, "open": 0.10, "park": 0.06, "highway": 0.07}
 
 
 def make_scene(seed: int) -> Scene:
@@ -19,6 +19,7 @@ def make_scene(seed: int) -> Scene:
     rng = np.random.default_rng((1, seed))
     kind = KINDS[int(rng.choice(len(KINDS), p=[KIND_SHARES[k] for k in KINDS]))]
     plan = _plan(kind, rng)
+    asphalt = scaled((82, 85, 91), float(np.exp(rng.normal(0.0, 0.14))))
     scene = Scene(
         view=_view(kind, plan.junction, rng),
         road=plan.road,
@@ -27,8 +28,8 @@ def make_scene(seed: int) -> Scene:
         backdrop="hills"
         if kind == "highway" and rng.random() < 0.6
         else ("woods" if rng.random() < 0.5 else "skyline"),
-        asphalt=scaled((82, 85, 91), float(np.exp(rng.normal(0.0, 0.14)))),
-        paving=scaled((90, 89, 88), float(np.exp(rng.normal(0.0, 0.16)))),
+        asphalt=asphalt,
+        paving=pave(asphalt, rng),
         grass=scaled((84, 100, 46) if rng.random() < 0.75 else (150, 132, 88), float(np.exp(rng.normal(0.0, 0.12)))),
     )
     for side in (plan.left, plan.right):
@@ -51,20 +52,20 @@ def _view(kind: str, junction: float | None, rng: np.random.Generator) -> View:
         focal=float(rng.uniform(0.95, 1.35)),
         horizon=float(rng.uniform(0.52, 0.66) if rng.random() < 0.15 else np.clip(rng.normal(0.505, 0.04), 0.38, 0.62)),
         height=float(rng.uniform(1.15, 1.75)),
-        yaw=float(rng.normal(0.0, 0.22 if turning else 0.035)),
+        yaw=float(rng.normal(0.0, 0.22 if turning else 0.07)),
         bonnet=float(rng.uniform(0.02, 0.11)) if rng.random() < 0.2 else 0.0,
     )
 
 
 def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
-    lane = float(rng.uniform(3.4, 3.8) if kind == "highway" else rng.uniform(2.8, 3.6))
-    oncoming = 0 if kind == "highway" else int(rng.choice([0, 1, 2], p=[0.12, 0.76, 0.12]))
-    same = int(rng.integers(2, 5)) if kind == "highway" else int(rng.choice([1, 2, 3], p=[0.7, 0.25, 0.05]))
+    lane = float(rng.uniform(3.4, 3.8) if kind == "highway" else rng.uniform(2.5, 3.5))
+    oncoming = 0 if kind == "highway" else int(rng.choice([0, 1, 2], p=[0.2, 0.72, 0.08]))
+    same = int(rng.integers(2, 5)) if kind == "highway" else int(rng.choice([1, 2, 3], p=[0.8, 0.16, 0.04]))
     own = int(rng.integers(same))
     extra = [float(rng.uniform(1.9, 2.4)) if rng.random() < 0.33 else float(rng.uniform(0.2, 0.8)) for _ in range(2)]
     if kind == "highway":
         extra = [float(rng.uniform(0.6, 1.5)), float(rng.uniform(2.0, 3.2))]
-    drift = float(rng.normal(0.0, 0.25))
+    drift = float(rng.normal(0.0, 0.45))
     left = -lane * (0.5 + own + oncoming) - extra[0] + drift
     right = lane * (same - own - 0.5) + extra[1] + drift
     bent = rng.random() < 0.5
@@ -72,7 +73,7 @@ def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
     road = Road(curve, left, right)
     closed = kind != "highway" and rng.random() < 0.2
     junction = float(rng.uniform(9, 55)) if kind != "highway" and not closed and rng.random() < 0.45 else None
-    walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.6, 5.0)) for _ in range(2)]
+    walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.6, 6.5)) for _ in range(2)]
     return Plan(
         kind,
         road,

@@ -18,7 +18,7 @@ def furnish(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> N
         _signals(scene, plan, side, plan.junction, rng)
     elif rng.random() < 0.12:
         _signals(scene, plan, side, float(rng.uniform(12, 40)), rng)
-    if rng.random() < 0.42:
+    if rng.random() < 0.55:
         _street_trees(scene, plan, side, rng)
     if rng.random() < 0.35:
         _railing(scene, plan, side, rng)

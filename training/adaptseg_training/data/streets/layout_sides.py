@@ -13,7 +13,7 @@ from adaptseg_training.data.streets.scene import Barrier, Patch, Scene
 PlotKind = Literal["terrace", "block", "houses", "park", "lot"]
 
 _PLOTS: dict[Kind, tuple[tuple[PlotKind, ...], tuple[float, ...]]] = {
-    "town": (("terrace", "block", "houses", "park", "lot"), (0.70, 0.20, 0.03, 0.05, 0.02)),
+    "town": (("terrace", "block", "houses", "park", "lot"), (0.68, 0.17, 0.03, 0.10, 0.02)),
     "suburb": (("terrace", "block", "houses", "park", "lot"), (0.30, 0.12, 0.40, 0.15, 0.03)),
     "open": (("terrace", "block", "houses", "park", "lot"), (0.25, 0.3, 0.1, 0.2, 0.15)),
     "park": (("terrace", "block", "houses", "park", "lot"), (0.05, 0.05, 0.1, 0.78, 0.02)),
@@ -58,6 +58,15 @@ def _plot(
         kerb = scaled(scene.paving, float(rng.uniform(0.85, 1.4)))
         d = sorted((side.hand * side.kerb, side.hand * (side.kerb + 0.16)))
         scene.patches.append(Patch(plan.road.strip((span[0], span[1]), (d[0], d[1])), kerb, "sidewalk"))
+        _gutter(scene, plan, side, span, rng)
+
+
+def _gutter(scene: Scene, plan: Plan, side: Side, span: tuple[float, float], rng: np.random.Generator) -> None:
+    """The kerb's shaded face and the dirt at its foot: all that parts an asphalt pavement from the road."""
+    width, dark = float(rng.uniform(0.06, 0.2)), float(rng.uniform(0.5, 0.95))
+    d = sorted((side.hand * (side.kerb - width), side.hand * side.kerb))
+    end = min(span[1], plan.far)  # a plot may reach into the street that closes this one
+    scene.markings.append(Patch(plan.road.strip((span[0], end), (d[0], d[1])), scaled(scene.asphalt, dark)))
 
 
 def _verge(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:

@@ -87,7 +87,7 @@ def _crossing_people(scene: Scene, plan: Plan, rng: np.random.Generator) -> None
 
 
 def _two_wheelers(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.poisson(0.95))):
+    for _ in range(int(rng.poisson(1.4))):
         ahead = rng.random() < 0.65
         s = float(5 + rng.gamma(1.5, 10))
         motor = rng.random() < 0.15

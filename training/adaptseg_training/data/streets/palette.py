@@ -62,6 +62,7 @@ WALL_TINTS: tuple[Color, ...] = (
     (112, 98, 84),
     (214, 206, 178),
 )
+PAVINGS: tuple[Color, ...] = ((90, 89, 88), (104, 98, 88), (112, 92, 82), (96, 96, 100))
 ROOFS: tuple[Color, ...] = ((70, 68, 70), (86, 80, 78), (112, 74, 58), (98, 66, 54), (60, 60, 66))
 SHOP_COLORS: tuple[Color, ...] = (
     (30, 60, 120),
@@ -97,3 +98,10 @@ def mixed(a: Color, b: Color, share: float) -> Color:
     """`a` with `share` (0..1) of `b`."""
     k = 1.0 - share
     return (a[0] * k + b[0] * share, a[1] * k + b[1] * share, a[2] * k + b[2] * share)
+
+
+def pave(asphalt: Color, rng: np.random.Generator) -> Color:
+    """A pavement's colour: the road's own asphalt as often as not, else slabs or setts that are paler or warmer."""
+    if rng.random() < 0.5:
+        return scaled(asphalt, float(np.exp(rng.normal(0.05, 0.1))))
+    return pick(rng, PAVINGS, 0.16)
