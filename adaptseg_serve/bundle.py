@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import LabelClass, LabelSet
@@ -19,6 +19,9 @@ FORMAT = "adaptseg-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
+PARITY = "parity.json"
+Precision = Literal["fp32", "fp16", "int8"]
+"""How a graph computes. model.onnx is fp32, however its weights are stored."""
 MAX_MANIFEST_BYTES = 1 << 20
 
 _REQUIRED: dict[str, type] = {
@@ -67,6 +70,32 @@ class Bundle:
     def model_path(self) -> Path:
         return self.path / MODEL
 
+    @property
+    def graphs(self) -> dict[str, Precision]:
+        """Every graph's file name and precision: model.onnx, and those that `artifacts` of the manifest adds."""
+        extra: dict[str, Any] = self.manifest.get("artifacts", {})
+        return {MODEL: "fp32", **{name: record["precision"] for name, record in extra.items()}}
+
+    def graph(self, precision: Precision) -> str:
+        """File name of the graph that computes in `precision`, for any shape; BundleError if there is none."""
+        extra: dict[str, Any] = self.manifest.get("artifacts", {})
+        for name, found in self.graphs.items():
+            if found == precision and "shape" not in extra.get(name, {}):
+                return name
+        raise BundleError(
+            f"{self.path} has no {precision} graph, only {', '.join(sorted(set(self.graphs.values())))}. Add it: "
+            f"adaptseg-export CHECKPOINT {self.path} --overwrite --precisions {precision} --score DATASET ROOT SPLIT"
+        )
+
+    def parity(self) -> dict[str, Any]:
+        """parity.json as read; {} in a bundle of a release that wrote none. BundleError if it is no JSON object."""
+        if PARITY not in self.manifest["files"]:
+            return {}
+        found = json.loads(_read_small(self.path / PARITY))
+        if not isinstance(found, dict):
+            raise BundleError(f"{self.path / PARITY} is no JSON object. Export the checkpoint again.")
+        return found
+
 
 def packaged_bundle() -> Path:
     """Directory of the adapted model that ships with the package."""
@@ -82,6 +111,7 @@ def open_bundle(path: str | Path) -> Bundle:
     raw = _read_manifest(folder)
     manifest = _parse(raw, folder)
     _check_files(folder, manifest["files"])
+    _check_artifacts(folder, manifest)
     try:
         return Bundle(
             path=folder,
@@ -110,6 +140,10 @@ def _read_manifest(folder: Path) -> bytes:
     if not path.is_file():
         found = "it is not a directory" if not folder.is_dir() else f"it has no {MANIFEST}"
         raise BundleError(f"{folder} is not a bundle: {found}. Make one: adaptseg-export CHECKPOINT {folder}")
+    return _read_small(path)
+
+
+def _read_small(path: Path) -> bytes:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}.")
     return path.read_bytes()
@@ -143,6 +177,25 @@ def _check_files(folder: Path, files: dict[str, Any]) -> None:
         raise BundleError(f"{folder / MANIFEST}: 'files' does not list {MODEL}. Export the checkpoint again.")
     for name, record in files.items():
         _check_file(folder, name, record)
+
+
+def _check_artifacts(folder: Path, manifest: dict[str, Any]) -> None:
+    """The optional field `artifacts`: file name -> {"precision", and "shape" where it is fixed}."""
+    extra = manifest.get("artifacts", {})
+    rows = extra.items() if isinstance(extra, dict) else [("artifacts", None)]
+    for name, record in rows:
+        if name == MODEL or name not in manifest["files"] or not _is_artifact(record):
+            raise BundleError(
+                f"{folder / MANIFEST}: artifacts[{name!r}] must name a listed file besides {MODEL} and hold a "
+                f"precision, one of {', '.join(get_args(Precision))}. Export the checkpoint again."
+            )
+
+
+def _is_artifact(record: Any) -> bool:
+    if not isinstance(record, dict) or str(record.get("precision")) not in get_args(Precision):
+        return False
+    shape = record.get("shape", [1, 1, 1, 3])
+    return isinstance(shape, list) and len(shape) == 4 and all(type(n) is int and n > 0 for n in shape)
 
 
 def _check_file(folder: Path, name: str, record: Any) -> None:

@@ -9,13 +9,25 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.tail import Logits
 from adaptseg_serve.uncertainty import Uncertainty, mean_entropy, uncertainty_from_logits
 
-Runtime = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "openvino", "openvino-bf16"]
+Runtime = Literal[
+    "auto",
+    "onnxruntime-cpu",
+    "onnxruntime-cpu-int8",
+    "onnxruntime-cuda",
+    "onnxruntime-cuda-fp16",
+    "onnxruntime-tensorrt-fp16",
+    "openvino",
+    "openvino-bf16",
+    "openvino-int8",
+    "tensorrt-fp16",
+]
+"""Library, device, and precision where it isn't fp32."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -65,13 +77,16 @@ class Predictor(Protocol):
         ...
 
 
-def load_predictor(bundle: Bundle, threads: int = 0, runtime: Runtime = "auto") -> Predictor:
-    """The predictor called `runtime`; `threads` 0: as many as the process may use.
+def load_predictor(bundle: Bundle, threads: int = 0, runtime: str = "auto") -> Predictor:
+    """The predictor called `runtime`; `threads` 0: as many as the process may use. One log line says what was taken.
 
     "auto" is onnxruntime, on CUDA where it starts there and else on the CPU: always the same one on the same
-    machine, and fp32, so that label maps stay those of the bundle's parity figures. OpenVINO is taken only by name.
+    machine, and fp32, so that label maps stay those of the bundle's parity figures. What is faster but rounds
+    (OpenVINO's bf16, int8, fp16) or must be built first (TensorRT) is taken only by name; adaptseg-bench compares.
     """
-    wanted: Sequence[Runtime] = ("onnxruntime-cuda", "onnxruntime-cpu") if runtime == "auto" else (runtime,)
+    if runtime not in get_args(Runtime):
+        raise ConfigError(f"no runtime {runtime!r}; there are {', '.join(get_args(Runtime))}.")
+    wanted: Sequence[str] = ("onnxruntime-cuda", "onnxruntime-cpu") if runtime == "auto" else (runtime,)
     for name in wanted:
         try:
             predictor = _load(bundle, threads, name)
@@ -85,17 +100,39 @@ def load_predictor(bundle: Bundle, threads: int = 0, runtime: Runtime = "auto") 
     raise AssertionError("unreachable: the last runtime returns or raises")
 
 
-def _load(bundle: Bundle, threads: int, runtime: Runtime) -> Predictor:
-    match runtime:
-        case "onnxruntime-cpu" | "onnxruntime-cuda":
+def warm_up(predictor: Predictor, size: Size, batches: Sequence[int] = (1,)) -> None:
+    """Run black images of `size` in each batch size: allocations, kernel choices and compiled code are then there."""
+    for batch in batches:
+        predictor.predict(np.zeros((batch, *size, 3), np.uint8), [size] * batch)
+
+
+def _load(bundle: Bundle, threads: int, runtime: str) -> Predictor:
+    match runtime.split("-"):
+        case ["onnxruntime", ("cpu" | "cuda" | "tensorrt") as device, *rest]:
             from adaptseg_serve.runtimes.onnxruntime import OnnxRuntimePredictor
 
-            return OnnxRuntimePredictor(bundle, threads, "cuda" if runtime == "onnxruntime-cuda" else "cpu")
-        case "openvino" | "openvino-bf16":
-            if importlib.util.find_spec("openvino") is None:
-                raise ConfigError("OpenVINO is not installed. Install it: pip install 'adaptseg-serve[openvino]'")
+            return OnnxRuntimePredictor(bundle, threads, device, _graph_precision(rest))
+        case ["openvino", *rest]:
+            _need("openvino", "OpenVINO")
             from adaptseg_serve.runtimes.openvino import OpenVinoPredictor
 
-            return OpenVinoPredictor(bundle, threads, "bf16" if runtime == "openvino-bf16" else "fp32")
+            hint: Literal["fp32", "bf16"] = "bf16" if rest == ["bf16"] else "fp32"
+            return OpenVinoPredictor(bundle, threads, hint, "int8" if rest == ["int8"] else "fp32")
+        case ["tensorrt", *rest]:
+            _need("tensorrt", "TensorRT")
+            from adaptseg_serve.runtimes.tensorrt import TensorRtPredictor
+
+            return TensorRtPredictor(bundle, _graph_precision(rest))
         case _:
-            raise ConfigError(f"no runtime {runtime!r}; there are {', '.join(get_args(Runtime))}.")
+            raise AssertionError("unreachable: load_predictor knows the names")
+
+
+def _graph_precision(rest: list[str]) -> Precision:
+    if rest == ["fp16"]:
+        return "fp16"
+    return "int8" if rest == ["int8"] else "fp32"
+
+
+def _need(module: str, name: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(f"{name} is not installed. Install it: pip install 'adaptseg-serve[{module}]'")

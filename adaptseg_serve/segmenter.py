@@ -24,7 +24,7 @@ from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, load_predictor
+from adaptseg_serve.predictor import Predictor, load_predictor, warm_up
 from adaptseg_serve.record import current
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.waiting import Answer
@@ -207,9 +207,8 @@ class Segmenter:
         return DriftWatch(predictor, self.bundle, self.metrics, window=window, every=every) if every else predictor
 
     def _load(self) -> None:
-        predictor = self._predictor or load_predictor(self.bundle, self.settings.threads)
-        height, width = self.bundle.preprocess.size
-        predictor.predict(np.zeros((1, height, width, 3), np.uint8), [(height, width)])
+        predictor = self._predictor or load_predictor(self.bundle, self.settings.threads, self.settings.runtime)
+        warm_up(predictor, self.bundle.preprocess.size)
         self._predictor = self._predictor or self._watched(predictor)  # Not before: warming up is no road.
 
 

@@ -42,6 +42,7 @@ class Settings:
     max_delay: float = _setting(0.0, "seconds an idle device waits for company; 0: it never waits", 0, 10)
     queue_depth: int = _setting(0, "most images that wait for the device; 0: twice max_batch", 0)
     queue_bytes: int = _setting(256 * MIB, "most bytes of images that wait for the device", MIB)
+    runtime: str = _setting("auto", "what runs the graph, by name (adaptseg-bench lists and compares them)")
     threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
     codec_threads: int = _setting(2, "threads that decode and encode images", 1, 1024)
     timeout: float = _setting(30.0, "seconds after which a request without a deadline of its own expires", 0.001, 3600)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptseg_export.writer import Record, write_bundle
-from adaptseg_serve.bundle import MANIFEST, MAX_MANIFEST_BYTES, MODEL, open_bundle
+from adaptseg_serve.bundle import MANIFEST, MAX_MANIFEST_BYTES, MODEL, file_record, open_bundle
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CAMVID, CITYSCAPES
 from adaptseg_serve.preprocess import PreprocessSpec, reference_spec
@@ -128,6 +128,31 @@ def test_a_huge_manifest_is_not_read(folder: Path) -> None:
 def test_malformed_classes_are_refused(folder: Path, classes: list[Any]) -> None:
     edit(folder, classes=classes)
     with pytest.raises(BundleError, match="missing or malformed"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "artifacts",
+    [
+        [],
+        {"absent.onnx": {"precision": "int8"}},
+        {MODEL: {"precision": "int8"}},
+        {"other.onnx": {"precision": "int4"}},
+        {"other.onnx": {"precision": ["int8"]}},
+        {"other.onnx": {"precision": "int8", "shape": [1, -1, 8, 3]}},
+        {"other.onnx": 7},
+    ],
+)
+def test_malformed_artifacts_are_refused(folder: Path, artifacts: Any) -> None:
+    (folder / "other.onnx").write_bytes(b"x")
+    files = {MODEL: file_record(folder / MODEL), "other.onnx": file_record(folder / "other.onnx")}
+    edit(folder, files=files, artifacts={"other.onnx": {"precision": "int8"}})
+    bundle = open_bundle(folder)
+    assert (bundle.graph("int8"), bundle.graph("fp32")) == ("other.onnx", MODEL)
+    with pytest.raises(BundleError, match="no fp16 graph, only fp32, int8"):
+        bundle.graph("fp16")
+    edit(folder, artifacts=artifacts)
+    with pytest.raises(BundleError, match="artifacts"):
         open_bundle(folder)
 
 

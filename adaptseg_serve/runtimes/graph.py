@@ -30,21 +30,22 @@ class Port:
     shape: tuple[int, ...]
 
 
-def read_graph(bundle: Bundle) -> bytes:
-    """model.onnx, read once: what is returned has the digest of the manifest, and names no file and no custom operator.
+def read_graph(bundle: Bundle, name: str = MODEL) -> bytes:
+    """Graph `name`, read once: what is returned has the manifest's digest, and names no file and no custom operator.
 
     Raises BundleError, saying what is wrong and how to mend it.
     """
-    data = bundle.model_path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != bundle.manifest["files"][MODEL]["sha256"]:
-        raise BundleError(f"{bundle.model_path} changed after the bundle was opened. Open the bundle again.")
+    path = bundle.path / name
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != bundle.manifest["files"][name]["sha256"]:
+        raise BundleError(f"{path} changed after the bundle was opened. Open the bundle again.")
     try:
         fault = _fault(memoryview(data))
     except (IndexError, ValueError) as error:
-        raise BundleError(f"{bundle.model_path} is not an ONNX file ({error}). Export the checkpoint again.") from error
+        raise BundleError(f"{path} is not an ONNX file ({error}). Export the checkpoint again.") from error
     if fault:
         raise BundleError(
-            f"{bundle.model_path} {fault}; a bundle's graph has neither external data nor operators from "
+            f"{path} {fault}; a bundle's graph has neither external data nor operators from "
             "outside ONNX (docs/bundle-format.md). Export the checkpoint again with adaptseg-export."
         )
     return data

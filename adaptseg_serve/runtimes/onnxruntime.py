@@ -1,4 +1,4 @@
-"""onnxruntime: on the CPU the logits and then the sparse tail, on CUDA the graph's own dense tail."""
+"""onnxruntime: on the CPU the logits and then the sparse tail, on a GPU the graph's own dense tail."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,26 +8,27 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from adaptseg_serve import tail
-from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
+from adaptseg_serve.runtimes.providers import provider_options
 
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "tensorrt"]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class OnnxRuntimePredictor:
     """A bundle's graph in onnxruntime, ready for its first frame. `threads` 0: as many as the process may use."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0, device: Device = "cpu") -> None:
-        self._device = device
+    def __init__(self, bundle: Bundle, threads: int = 0, device: Device = "cpu", precision: Precision = "fp32") -> None:
+        self._device, self._precision = device, precision
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
-        self._session = _session(bundle, threads or usable_cpus(), device)
+        self._session = _session(bundle, threads or usable_cpus(), device, precision)
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         check_ports(bundle, {port.name: _port(port) for port in ports})
         self._options = ort.RunOptions()
@@ -36,7 +37,7 @@ class OnnxRuntimePredictor:
 
     @property
     def runtime(self) -> str:
-        return f"onnxruntime-{self._device}"
+        return f"onnxruntime-{self._device}" + ("" if self._precision == "fp32" else f"-{self._precision}")
 
     def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
         """Label maps of (N, H, W, 3) uint8 RGB images at N (height, width) sizes; see `Predictor`.
@@ -44,7 +45,7 @@ class OnnxRuntimePredictor:
         A GPU finishes in the graph where every label map has its image's size, for there the dense tail is
         nearly free; otherwise, and on the CPU, the logits come out and the sparse tail finishes.
         """
-        if self._device == "cuda" and all(tuple(size) == images.shape[1:3] for size in sizes):
+        if self._device != "cpu" and all(tuple(size) == images.shape[1:3] for size in sizes):
             return list(self._fetch("label_map", images))
         return [scored.label_map for scored in self.predict_scored(images, sizes)]
 
@@ -59,11 +60,22 @@ class OnnxRuntimePredictor:
 
     def _fetch(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         """One output; only_execute_path_to_fetches leaves out every node that it doesn't need."""
+        if self._device != "cpu":
+            return self._fetch_bound(output, images)
         found: NDArray[Any] = self._session.run([output], {"image": images}, self._options)[0]
         return found
 
+    def _fetch_bound(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """By IO binding: one copy to the device, one back, no host copy of anything between."""
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("image", ort.OrtValue.ortvalue_from_numpy(images, "cuda", 0))
+        binding.bind_output(output, "cuda", 0)
+        self._session.run_with_iobinding(binding, self._options)
+        found: NDArray[Any] = binding.get_outputs()[0].numpy()
+        return found
 
-def _session(bundle: Bundle, threads: int, device: Device) -> ort.InferenceSession:
+
+def _session(bundle: Bundle, threads: int, device: Device, precision: Precision) -> ort.InferenceSession:
     provider = _PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise ConfigError(
@@ -73,13 +85,16 @@ def _session(bundle: Bundle, threads: int, device: Device) -> ort.InferenceSessi
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    name = bundle.graph(precision)
     try:
-        session = ort.InferenceSession(read_graph(bundle), options, providers=[provider])
+        session = ort.InferenceSession(
+            read_graph(bundle, name), options, providers=[(provider, provider_options(device, bundle))]
+        )
     except BundleError:
         raise
     except Exception as error:  # onnxruntime's own errors have no base class but this
         raise BundleError(
-            f"{bundle.model_path}: onnxruntime {ort.__version__} can't load it ({error}). "
+            f"{bundle.path / name}: onnxruntime {ort.__version__} can't load it ({error}). "
             "Export the checkpoint again with adaptseg-export, or install a newer onnxruntime."
         ) from error
     # A provider whose libraries are missing is replaced by the CPU with no more than a line in a log.

@@ -9,14 +9,14 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from adaptseg_serve import tail
-from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
 
-Precision = Literal["fp32", "bf16"]
+Arithmetic = Literal["fp32", "bf16"]
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _DTYPES = {"u8": "uint8", "f32": "float32"}
@@ -26,12 +26,15 @@ class OpenVinoPredictor:
     """A bundle's graph in OpenVINO, ready for its first frame. `threads` 0: as many as the process may use.
 
     bf16 is faster where the processor has it and moves about 0.7 % of the pixels, nearly all of them doubtful ones.
+    `precision` int8 runs the bundle's QDQ graph, what is not quantised in `arithmetic`.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "fp32") -> None:
-        self._precision = precision
+    def __init__(
+        self, bundle: Bundle, threads: int = 0, arithmetic: Arithmetic = "fp32", precision: Precision = "fp32"
+    ) -> None:
+        self._precision = "int8" if precision == "int8" else arithmetic
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
-        self._request = _compile(bundle, threads or usable_cpus(), precision).create_infer_request()
+        self._request = _compile(bundle, threads or usable_cpus(), arithmetic, precision).create_infer_request()
         tail.prepare()
 
     @property
@@ -58,12 +61,12 @@ class OpenVinoPredictor:
         return found
 
 
-def _compile(bundle: Bundle, threads: int, precision: Precision) -> Any:
+def _compile(bundle: Bundle, threads: int, arithmetic: Arithmetic, precision: Precision = "fp32") -> Any:
     core = ov.Core()
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision.upper() not in has and precision != "fp32":
-        raise ConfigError(f"this processor has no {precision} arithmetic, only {', '.join(has)}. Choose openvino.")
-    data = read_graph(bundle)
+    if arithmetic.upper() not in has and arithmetic != "fp32":
+        raise ConfigError(f"this processor has no {arithmetic} arithmetic, only {', '.join(has)}. Choose openvino.")
+    data = read_graph(bundle, bundle.graph(precision))
     try:
         model = core.read_model(io.BytesIO(data))
         check_ports(bundle, {port.any_name: _port(port) for port in (*model.inputs, *model.outputs)})
@@ -71,7 +74,7 @@ def _compile(bundle: Bundle, threads: int, precision: Precision) -> Any:
             if "logits" not in result.output(0).names | result.input_value(0).names:
                 model.remove_result(result)
         # The hint must be said for fp32 too: OpenVINO takes bf16 by itself where the processor has it.
-        hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        hints = {"INFERENCE_PRECISION_HINT": _HINTS[arithmetic], "PERFORMANCE_HINT": "LATENCY"}
         return core.compile_model(model, "CPU", {**hints, "INFERENCE_NUM_THREADS": threads})
     except RuntimeError as error:
         raise BundleError(

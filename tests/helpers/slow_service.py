@@ -38,7 +38,7 @@ class SlowPredictor:
         return [Scored(label_map, np.zeros((19, 6, 8), np.float32)) for label_map in self.predict(images, sizes)]
 
 
-def load(bundle: Bundle, threads: int = 0) -> Predictor:
+def load(bundle: Bundle, threads: int = 0, runtime: str = "auto") -> Predictor:
     return SlowPredictor()
 
 

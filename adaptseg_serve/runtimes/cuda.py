@@ -1,0 +1,85 @@
+"""Buffers on a GPU and pinned ones on the host, and a recorded run between them. Not run on a machine without CUDA."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from adaptseg_serve.errors import ConfigError
+
+
+def runtime() -> Any:
+    """The module cuda.bindings.runtime; ConfigError where it is missing."""
+    try:
+        from cuda.bindings import runtime as cuda_runtime
+    except ImportError as error:
+        raise ConfigError(
+            f"the CUDA runtime can't be used ({error}). Install it: pip install 'adaptseg-serve[tensorrt]'"
+        ) from error
+    return cuda_runtime
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function`'s result without its status; ConfigError names the CUDA error."""
+    status, *results = function(*arguments)
+    if int(status) != 0:
+        raise ConfigError(f"CUDA: {function.__name__} failed with {status.name}. Check the driver with nvidia-smi.")
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def gpu_name() -> str:
+    """Name and compute capability of GPU 0: "NVIDIA H200 9.0"."""
+    found = call(runtime().cudaGetDeviceProperties, 0)
+    name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
+    return f"{name.rstrip(chr(0))} {found.major}.{found.minor}"
+
+
+class Buffer:
+    """One tensor, twice: pinned on the host as a NumPy array, and on the device at `address`."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._cuda = runtime()
+        self.nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._pinned = int(call(self._cuda.cudaMallocHost, self.nbytes))
+        self.address = int(call(self._cuda.cudaMalloc, self.nbytes))
+        view = memoryview((_bytes_type(self.nbytes)).from_address(self._pinned))
+        self.host: NDArray[Any] = np.frombuffer(view, dtype).reshape(shape)
+
+    def upload(self, stream: int) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        call(self._cuda.cudaMemcpyAsync, self.address, self._pinned, self.nbytes, kind, stream)
+
+    def download(self, stream: int) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        call(self._cuda.cudaMemcpyAsync, self._pinned, self.address, self.nbytes, kind, stream)
+
+    def free(self) -> None:
+        call(self._cuda.cudaFree, self.address)
+        call(self._cuda.cudaFreeHost, self._pinned)
+
+
+class Recording:
+    """A CUDA graph: what `enqueue(stream)` puts on a stream, recorded once and launched as one piece of work."""
+
+    def __init__(self, enqueue: Callable[[int], None]) -> None:
+        self._cuda = runtime()
+        stream = call(self._cuda.cudaStreamCreate)
+        self._stream = int(stream)
+        enqueue(self._stream)  # once outside: allocations and lazy loading can't be recorded
+        call(self._cuda.cudaStreamSynchronize, self._stream)
+        mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        call(self._cuda.cudaStreamBeginCapture, self._stream, mode)
+        enqueue(self._stream)
+        self._graph = call(self._cuda.cudaGraphInstantiate, call(self._cuda.cudaStreamEndCapture, self._stream), 0)
+
+    def run(self) -> None:
+        """Launch and wait."""
+        call(self._cuda.cudaGraphLaunch, self._graph, self._stream)
+        call(self._cuda.cudaStreamSynchronize, self._stream)
+
+
+def _bytes_type(count: int) -> Any:
+    import ctypes
+
+    return ctypes.c_ubyte * count

@@ -1,0 +1,61 @@
+"""Where this machine keeps what it compiled. A TensorRT plan is code: never read from a bundle, only from here."""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from adaptseg_serve.errors import ConfigError
+
+FOLDER_VARIABLE = "ADAPTSEG_PLAN_CACHE"
+
+
+@dataclass(frozen=True)
+class PlanKey:
+    """Everything that a plan depends on; another value of any field is another plan."""
+
+    onnx_sha256: str
+    gpu: str
+    """Name and compute capability: "NVIDIA H200 9.0"."""
+    tensorrt: str
+    """Version of the library."""
+    precision: str
+    shapes: str = ""
+    """Optimisation profile and build options, written out."""
+
+    @property
+    def name(self) -> str:
+        digest = hashlib.sha256("\0".join(astuple(self)).encode()).hexdigest()
+        return f"{self.onnx_sha256[:12]}-{self.precision}-{digest[:20]}.plan"
+
+
+def cache_folder() -> Path:
+    """$ADAPTSEG_PLAN_CACHE, or adaptseg/plans in the user's cache; made if missing, for its owner alone.
+
+    ConfigError if someone else owns or may write it: what lies there is run as code.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptseg" / "plans"
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or default)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ConfigError(
+            f"{folder} holds compiled plans, but others than you may write there. "
+            f"Mend it: chmod go-w {folder}, or set {FOLDER_VARIABLE} to a folder of your own."
+        )
+    return folder
+
+
+def read(name: str) -> bytes | None:
+    """What was stored as `name` on this machine, or None."""
+    path = cache_folder() / name
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+
+
+def store(name: str, data: bytes) -> Path:
+    """Store `data` whole or not at all; another process that stores the same at the same time does no harm."""
+    folder = cache_folder()
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as stream:
+        stream.write(data)
+    return Path(stream.name).replace(folder / name)

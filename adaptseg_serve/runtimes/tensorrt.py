@@ -1,0 +1,174 @@
+"""TensorRT 10 and 11: the bundle's fp16 graph, built once for this GPU, cut at the logits; the sparse tail finishes.
+
+Written against the documented API and not run (no GPU was at hand): `pytest -m gpu tests/test_tensorrt.py` runs it.
+Networks are strongly typed, the only kind that TensorRT 11 has: precision is what the ONNX graph says. Argmax stays
+out of the engine, for there it becomes a slow TopK, and the logits of a frame are less than a megabyte.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorrt as trt
+from numpy.typing import NDArray
+
+from adaptseg_serve import tail
+from adaptseg_serve.bundle import Bundle, Precision
+from adaptseg_serve.errors import BundleError, ConfigError
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Scored, Size
+from adaptseg_serve.runtimes import plan_cache
+from adaptseg_serve.runtimes.cuda import Buffer, Recording, gpu_name
+from adaptseg_serve.runtimes.graph import read_graph
+
+_log = logging.getLogger(__name__)
+_LOGGER = trt.Logger(trt.Logger.WARNING)
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a plan is built for. Sizes outside of min..max can't be run; `opt` is the fastest."""
+
+    min_shape: tuple[int, int, int]
+    """(N, H, W)."""
+    opt_shape: tuple[int, int, int]
+    max_shape: tuple[int, int, int]
+    workspace_bytes: int = 4 << 30
+    version_compatible: bool = False
+    """The plan also loads in later TensorRT releases of the same major version; a little slower."""
+    hardware_compatible: bool = False
+    """The plan also runs on other GPUs, Ampere and newer; a little slower."""
+
+
+def build_options(bundle: Bundle, max_batch: int = 8) -> BuildOptions:
+    """One to `max_batch` images, from half to twice the bundle's input size, fastest for one image of that size."""
+    height, width = bundle.preprocess.size
+    return BuildOptions((1, height // 2, width // 2), (1, height, width), (max_batch, 2 * height, 2 * width))
+
+
+def load_plan(bundle: Bundle, precision: Precision, options: BuildOptions) -> bytes:
+    """The plan for this GPU: from the machine's own cache, or built (minutes) and stored there with its report."""
+    name = bundle.graph(precision)
+    sha256 = str(bundle.manifest["files"][name]["sha256"])
+    key = plan_cache.PlanKey(sha256, gpu_name(), str(trt.__version__), precision, repr(options))
+    plan = plan_cache.read(key.name)
+    if plan is None:
+        _log.info("building a TensorRT plan for %s (minutes, once on this machine)", key.gpu)
+        plan = _build(read_graph(bundle, name), options, f"{key.gpu} {key.tensorrt}.timing")
+        _log.info("plan stored: %s", plan_cache.store(key.name, plan))
+        plan_cache.store(f"{key.name}.json", json.dumps(inspect(_engine(plan)), indent=1).encode())
+    return plan
+
+
+def inspect(engine: Any) -> dict[str, Any]:
+    """Layers with their precisions, and device memory in bytes: shows that the engine is what was asked for."""
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return {"layers": json.loads(text)["Layers"], "device_memory_bytes": engine.device_memory_size_v2}
+
+
+def _build(graph: bytes, options: BuildOptions, timing_name: str) -> bytes:
+    builder = trt.Builder(_LOGGER)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, _LOGGER)
+    if not parser.parse(graph):
+        faults = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise BundleError(f"TensorRT {trt.__version__} can't parse the graph ({faults}). Choose onnxruntime-cuda.")
+    for tensor in [network.get_output(i) for i in range(network.num_outputs)]:
+        if tensor.name != "logits":
+            network.unmark_output(tensor)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.progress_monitor = _Progress()
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    profile = builder.create_optimization_profile()
+    profile.set_shape("image", *((*shape, 3) for shape in (options.min_shape, options.opt_shape, options.max_shape)))
+    config.add_optimization_profile(profile)
+    timing = config.create_timing_cache(plan_cache.read(timing_name) or b"")
+    config.set_timing_cache(timing, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ConfigError("TensorRT built no engine; its own messages above say why. Choose onnxruntime-cuda.")
+    plan_cache.store(timing_name, bytes(config.get_timing_cache().serialize()))
+    return bytes(plan)
+
+
+class _Progress(trt.IProgressMonitor):  # type: ignore[misc]  # tensorrt has no types
+    """The builder's phases, to the log; never stops it."""
+
+    def __init__(self) -> None:
+        trt.IProgressMonitor.__init__(self)
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        if parent_phase is None:
+            _log.info("TensorRT: %s (%d steps)", phase_name, num_steps)
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        return True
+
+    def phase_finish(self, phase_name: str) -> None:
+        _log.debug("TensorRT: %s done", phase_name)
+
+
+def _engine(plan: bytes) -> Any:
+    runtime = trt.Runtime(_LOGGER)
+    runtime.engine_host_code_allowed = True  # what a version-compatible plan needs; ours come from our own cache only
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ConfigError("TensorRT can't load the cached plan. Empty the plan cache (ADAPTSEG_PLAN_CACHE), try again.")
+    return engine
+
+
+class TensorRtPredictor:
+    """A plan of this machine behind `Predictor`; each new (N, H, W) is recorded once as a CUDA graph."""
+
+    def __init__(self, bundle: Bundle, precision: Precision = "fp16", options: BuildOptions | None = None) -> None:
+        self._precision = precision
+        self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
+        self._engine = _engine(load_plan(bundle, precision, options or build_options(bundle)))
+        self._runs: dict[tuple[int, ...], tuple[Buffer, Buffer, Recording, Any]] = {}
+        tail.prepare()
+
+    @property
+    def runtime(self) -> str:
+        return f"tensorrt-{self._precision}"
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        """Label maps of (N, H, W, 3) uint8 RGB images at N (height, width) sizes; see `Predictor`."""
+        return [scored.label_map for scored in self.predict_scored(images, sizes)]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        """The same with the logits; see `Predictor`."""
+        if images.shape not in self._runs:
+            self._runs[images.shape] = self._record(images.shape)
+        source, target, recording, _ = self._runs[images.shape]
+        np.copyto(source.host, images)
+        recording.run()
+        finish, align_corners = tail.label_map_from_logits, self._align_corners
+        return [
+            Scored(finish(one, size, align_corners), one, align_corners)
+            for one, size in zip(target.host.copy(), sizes, strict=True)
+        ]
+
+    def _record(self, shape: tuple[int, ...]) -> tuple[Buffer, Buffer, Recording, Any]:
+        context = self._engine.create_execution_context()
+        if not context.set_input_shape("image", shape):
+            raise ConfigError(f"this TensorRT plan has no profile for images of {shape}. Build it for that shape.")
+        target = Buffer(tuple(context.get_tensor_shape("logits")), trt.nptype(self._engine.get_tensor_dtype("logits")))
+        source = Buffer(shape, np.uint8)
+        context.set_tensor_address("image", source.address)
+        context.set_tensor_address("logits", target.address)
+
+        def enqueue(stream: int) -> None:
+            source.upload(stream)
+            if not context.execute_async_v3(stream):
+                raise ConfigError("TensorRT could not run the plan; its own messages above say why.")
+            target.download(stream)
+
+        return source, target, Recording(enqueue), context
