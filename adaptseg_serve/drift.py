@@ -24,6 +24,8 @@ class DriftWatch:
         self._predictor, self._bundle, self._metrics = predictor, bundle, metrics
         self._window = Window(len(bundle.labels), window)
         self._every = every
+        if bundle.reference is not None:
+            metrics.drift_reference(bundle.reference.figures.entropy)
         self._unseen = every - 1  # The first image is looked at: a wrong camera shows at once.
 
     @property

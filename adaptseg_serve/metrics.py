@@ -9,16 +9,18 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from adaptseg_serve._version import __version__
 from adaptseg_serve.record import current
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Gauge
+    from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 Stage = Literal["decode", "queue", "infer", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "queue", "infer", "encode")
+Mode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
+DropReason = Literal["deadline", "cancelled", "busy", "superseded", "expired"]
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -28,8 +30,11 @@ class Metrics:
     """What the doors, the segmenter and the batcher report."""
 
     def __init__(self, registry: "CollectorRegistry | None" = None, build: Mapping[str, str] | None = None) -> None:
-        """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows."""
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows.
+
+        build: labels of adaptseg_build_info beside our version.
+        """
+        from prometheus_client import CollectorRegistry, Counter
 
         self.registry = registry = registry or CollectorRegistry()
         self._requests = Counter(
@@ -38,44 +43,62 @@ class Metrics:
             ["protocol", "outcome", "reason"],
             registry=registry,
         )
+        self._dropped = Counter(
+            "adaptseg_frames_dropped", "Images that got no run, by reason", ["reason"], registry=registry
+        )
+        # A series that begins with its first event hides that event from rate().
+        for protocol in ("http", "grpc"):
+            self._requests.labels(protocol, "ok", "")
+        for reason in get_args(DropReason):
+            self._dropped.labels(reason)
+        self._add_durations()
+        self._add_queue()
+        self._add_drift()
+        info = {"version": __version__, **(build or {})}
+        meaning = "Always 1; its labels say what is running"
+        self._gauge("adaptseg_build_info", meaning, "livemax", list(info)).labels(**info).set(1)
+
+    def _add_durations(self) -> None:
         self._stages = {
-            stage: Histogram(
-                f"adaptseg_{stage}_duration_seconds",
-                f"Seconds a request spent in {stage}",
-                buckets=SECONDS,
-                registry=registry,
-            )
+            stage: self._histogram(f"adaptseg_{stage}_duration_seconds", f"Seconds a request spent in {stage}", SECONDS)
             for stage in STAGES
         }
-        self._batch = Histogram(
-            "adaptseg_batch_size", "Images in one run of the network", buckets=BATCHES, registry=registry
+        meaning = "Seconds from an image's arrival to its label map: decode, queue and infer together"
+        self._image = self._histogram("adaptseg_image_duration_seconds", meaning, SECONDS)
+        self._batch = self._histogram("adaptseg_batch_size", "Images in one run of the network", BATCHES)
+
+    def _add_queue(self) -> None:
+        self._depth = self._gauge("adaptseg_queue_depth", "Images that wait for the device", "livesum")
+        self._capacity = self._gauge("adaptseg_queue_capacity", "Images that may wait", "livesum")
+        meaning = "1 where requests are answered, 0 while loading or draining"
+        self._ready = self._gauge("adaptseg_ready", meaning, "livemin")
+
+    def _add_drift(self) -> None:
+        """Of several workers' windows the latest counts. NaN: nothing to say yet, or nothing to compare with."""
+        mode: Mode = "livemostrecent"
+        self._share = self._gauge("adaptseg_drift_class_share", "Mean share of the pixels, 0 to 1", mode, ["class"])
+        self._entropy = self._gauge("adaptseg_drift_mean_entropy", "Mean entropy of the class scores, 0 to 1", mode)
+        self._reference = self._gauge(
+            "adaptseg_drift_reference_mean_entropy", "The same on the bundle's validation images", mode
         )
-        self._depth = Gauge(
-            "adaptseg_queue_depth", "Images that wait for the device", multiprocess_mode="livesum", registry=registry
-        )
-        self._dropped = Counter(
-            "adaptseg_frames_dropped",
-            "Images that got no run, by reason",
-            ["reason"],
-            registry=registry,
-        )
-        self._entropy = self._now("adaptseg_drift_mean_entropy", "Mean entropy of the class scores, 0 to 1")
-        self._share = self._now("adaptseg_drift_class_share", "Mean share of the pixels, 0 to 1", ["class"])
-        self._distance = self._now(
+        self._distance = self._gauge(
             "adaptseg_drift_distance",
-            "Jensen-Shannon distance of the class shares from the bundle's validation images, 0 to 1; NaN without any",
+            "Jensen-Shannon distance of the class shares from the bundle's validation images, 0 to 1",
+            mode,
         )
-        self._entropy.set(math.nan)
-        self._distance.set(math.nan)
-        info = {"version": __version__, **(build or {})}
-        built = Gauge(
-            "adaptseg_build_info",
-            "Always 1; its labels say what is running",
-            list(info),
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        built.labels(**info).set(1)
+        for gauge in (self._entropy, self._reference, self._distance):
+            gauge.set(math.nan)
+
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float]) -> "Histogram":
+        from prometheus_client import Histogram
+
+        return Histogram(name, meaning, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, mode: Mode, labels: Sequence[str] = ()) -> "Gauge":
+        """`mode`: how the values of several workers become one."""
+        from prometheus_client import Gauge
+
+        return Gauge(name, meaning, labels, multiprocess_mode=mode, registry=self.registry)
 
     def request(self, protocol: Literal["http", "grpc"], outcome: Literal["ok", "error"], reason: str = "") -> None:
         """Count one answer; `reason` is the `name` of a RequestError, or "internal"."""
@@ -96,15 +119,30 @@ class Metrics:
         yield
         self.stage(stage, time.monotonic() - started)
 
+    def image(self, seconds: float) -> None:
+        """One image has its label map, so long after it came."""
+        self._image.observe(seconds)
+
     def batch(self, size: int) -> None:
         self._batch.observe(size)
 
     def depth(self, items: int) -> None:
         self._depth.set(items)
 
-    def dropped(self, reason: Literal["deadline", "cancelled", "busy", "superseded", "expired"]) -> None:
+    def ready(self, capacity: int) -> None:
+        """Requests are answered from now on, and so many images may wait."""
+        self._capacity.set(capacity)
+        self._ready.set(1)
+
+    def draining(self) -> None:
+        self._ready.set(0)
+
+    def dropped(self, reason: DropReason) -> None:
         """Count one image that never ran; "superseded" and "expired" are a frame stream's."""
         self._dropped.labels(reason).inc()
+
+    def drift_reference(self, entropy: float) -> None:
+        self._reference.set(entropy)
 
     def drift(self, shares: Mapping[str, float], entropy: float, distance: float | None) -> None:
         """Means over the last images, by class; `distance` None: there is nothing to compare with."""
@@ -112,12 +150,6 @@ class Metrics:
             self._share.labels(name).set(share)
         self._entropy.set(entropy)
         self._distance.set(math.nan if distance is None else distance)
-
-    def _now(self, name: str, meaning: str, labels: Sequence[str] = ()) -> "Gauge":
-        """A gauge over a window of images; where several workers have one, the latest counts."""
-        from prometheus_client import Gauge
-
-        return Gauge(name, meaning, labels, multiprocess_mode="livemostrecent", registry=self.registry)
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads: of all workers where they share a directory, else of this process."""

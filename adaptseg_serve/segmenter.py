@@ -106,11 +106,13 @@ class Segmenter:
             max_delay=settings.max_delay,
             metrics=self.metrics,
         )
+        self.metrics.ready(settings.depth)
 
     def drain(self) -> None:
         """Refuse new work from now on; what is here goes on. Doors hear of it through `on_drain`."""
         if not self.draining:
             self.draining = True
+            self.metrics.draining()
             for listener in self.on_drain:
                 listener()
 
@@ -200,6 +202,7 @@ class Segmenter:
     def _finish(self, answer: Answer, decoded: float, image: Image | None) -> Segmentation:
         self.metrics.stage("queue", answer.queue, ago=answer.infer)
         self.metrics.stage("infer", answer.infer)
+        self.metrics.image(decoded + answer.queue + answer.infer)
         return Segmentation(answer.label_map, Timings(decoded, answer.queue, answer.infer), image)
 
     def _watched(self, predictor: Predictor) -> Predictor:

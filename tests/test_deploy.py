@@ -1,0 +1,213 @@
+"""deploy/ against the real thing: what it names is what a running server has and what the settings know."""
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+import yaml
+from helpers.serving import ROOT, Server, free_port
+from prometheus_client.parser import text_string_to_metric_families
+
+from adaptseg_serve.settings import Settings, read_settings, variable
+
+DEPLOY = ROOT / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+RULES = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
+OBJECTS: list[dict[str, Any]] = [
+    document
+    for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for document in yaml.safe_load_all(file.read_text())
+]
+OTHERS_VARIABLES = {"BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "NUMBA_CACHE_DIR"}
+PNG = cv2.imencode(".png", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+
+
+def named(kind: str, name: str = "adaptseg") -> dict[str, Any]:
+    (found,) = [o for o in OBJECTS if o["kind"] == kind and o["metadata"]["name"] == name]
+    return found
+
+
+POD: dict[str, Any] = named("Deployment")["spec"]["template"]
+CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
+PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+ENVIRON = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
+
+
+def expressions() -> list[str]:
+    panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    return panels + [rule["expr"] for group in RULES["groups"] for rule in group["rules"]]
+
+
+@pytest.fixture(scope="module")
+def exposed(server: Server) -> dict[str, set[str]]:
+    """Sample name -> its labels, of a server that has answered and refused something."""
+    for body in (PNG, b"GIF89a"):
+        httpx.post(f"{server.http_url}/v1/segment", content=body)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(httpx.get(f"{server.http_url}/metrics").text):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_every_metric_and_label_of_dashboard_and_alerts_is_exposed(
+    exposed: dict[str, set[str]], expression: str
+) -> None:
+    metrics = re.findall(r"\badaptseg_[a-z_]+(?!\w)(?!\")", expression.replace('job="adaptseg"', ""))
+    assert metrics
+    assert set(metrics) <= exposed.keys()
+    labels = set(re.findall(r'[{,]\s*(\w+)\s*[=!]~?"', expression))
+    for group in re.findall(r"by \(([^)]*)\)", expression):
+        labels.update(name.strip() for name in group.split(","))
+    known = set.union(*(exposed[metric] for metric in metrics)) | {"instance", "job"}
+    assert labels <= known
+
+
+def test_every_metric_is_on_the_dashboard(exposed: dict[str, set[str]]) -> None:
+    shown = " ".join(expressions())
+    stems = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in exposed if name.startswith("adaptseg_")}
+    assert {stem for stem in stems if stem not in shown} == set()
+
+
+def test_the_dashboard_is_whole() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in panels
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def test_every_alert_says_what_is_wrong() -> None:
+    rules = [rule for group in RULES["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
+def test_probes_ask_what_the_server_answers(server: Server, probe: str) -> None:
+    asked = CONTAINER[probe]["httpGet"]
+    assert PORTS[asked["port"]] == PORTS["http"]
+    assert server.get(asked["path"]) == 200
+
+
+def test_ports_are_those_of_the_settings() -> None:
+    settings = read_settings({name: value for name, value in ENVIRON.items() if name.startswith("ADAPTSEG_")})
+    assert {"http": settings.http_port, "grpc": settings.grpc_port} == PORTS
+    assert settings.http_host == settings.grpc_host == "0.0.0.0"
+    annotations = POD["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(settings.http_port)
+    for service in (named("Service"), named("Service", "adaptseg-grpc")):
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= PORTS.keys()
+    allowed = {port["port"] for rule in named("NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]}
+    assert allowed == PORTS.keys()
+
+
+def test_there_is_time_to_drain() -> None:
+    settings = read_settings({name: value for name, value in ENVIRON.items() if name.startswith("ADAPTSEG_")})
+    asleep = float(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    needed = asleep + settings.drain_notice + settings.drain_grace + 5
+    assert POD["spec"]["terminationGracePeriodSeconds"] >= needed
+
+
+def variables() -> Iterator[tuple[str, str]]:
+    yield from (("kubernetes", name) for name in ENVIRON)
+    for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml"):
+        yield from ((file, name) for name in yaml.safe_load((ROOT / file).read_text())["docker"]["env"])
+    unit = (DEPLOY / "systemd" / "adaptseg-serve.service").read_text()
+    yield from (("systemd", name) for name in re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("where", "name"), [*variables()])
+def test_every_variable_is_a_setting(where: str, name: str) -> None:
+    assert name in OTHERS_VARIABLES or name in {variable(f.name) for f in fields(Settings)}
+
+
+def test_selectors_find_the_pods() -> None:
+    labels = POD["metadata"]["labels"].items()
+    selectors = [named("Deployment")["spec"]["selector"]["matchLabels"]]
+    selectors += [o["spec"]["selector"] for o in OBJECTS if o["kind"] == "Service"]
+    selectors += [named("PodDisruptionBudget")["spec"]["selector"]["matchLabels"]]
+    selectors += [named("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]]
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= labels
+
+
+def test_the_autoscaler_follows_a_metric_that_exists(exposed: dict[str, set[str]]) -> None:
+    spec = named("HorizontalPodAutoscaler")["spec"]
+    assert spec["scaleTargetRef"]["name"] == named("Deployment")["metadata"]["name"]
+    assert {metric["pods"]["metric"]["name"] for metric in spec["metrics"]} <= exposed.keys()
+
+
+def test_the_container_may_do_little_and_has_one_gpu() -> None:
+    assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert CONTAINER["securityContext"]["allowPrivilegeEscalation"] is False
+    assert CONTAINER["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    writable = tuple(mount["mountPath"] for mount in CONTAINER["volumeMounts"])
+    assert all(ENVIRON[name].startswith(writable) for name in ("BENTOML_HOME", "NUMBA_CACHE_DIR"))
+
+
+def test_kustomize_lists_every_file() -> None:
+    files = {file.name for file in (DEPLOY / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
+    (kustomization,) = [o for o in OBJECTS if o["kind"] == "Kustomization"]
+    assert set(kustomization["resources"]) == files
+
+
+def test_the_unit_leaves_time_to_drain() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(DEPLOY / "systemd" / "adaptseg-serve.service")
+    assert float(unit["Service"]["TimeoutStopSec"]) > Settings().drain_notice + Settings().drain_grace + 5
+
+
+def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
+    plain, gpu = (
+        yaml.safe_load((ROOT / file).read_text()) for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml")
+    )
+    assert [p for p in gpu["python"]["packages"] if "onnxruntime" not in p] == [
+        p for p in plain["python"]["packages"] if "onnxruntime" not in p
+    ]
+    assert gpu["docker"].pop("cuda_version")
+    gpu["docker"].pop("distro")
+    for one in (plain, gpu):
+        del one["python"]["packages"], one["name"]
+    assert plain == gpu
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_gpu_image(server: Server, tmp_path: Path) -> None:
+    """The Dockerfile that `bentoml containerize` will hand to Docker; Docker itself is not needed, and not run."""
+    variables = os.environ | {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "bentoml", "build", "-f", "deploy/container/bentofile.gpu.yaml", "--output", "tag"]
+    built = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+    tag = built.stdout.strip().removeprefix("__tag__:")
+    recipe = (tmp_path / "bentos" / tag.replace(":", "/") / "env" / "docker" / "Dockerfile").read_text()
+    assert re.search(r"^FROM nvidia/cuda:12\.[\d.]+-cudnn-runtime-\S+", recipe, re.MULTILINE)
+    assert {"EXPOSE 3000", "EXPOSE 3001", "USER bentoml", "STOPSIGNAL SIGTERM"} <= set(recipe.splitlines())
+    assert f"ARG BENTO_USER_UID={POD['spec']['securityContext']['runAsUser']}" in recipe
+    (check,) = re.findall(r"^HEALTHCHECK [^\n]*\\\n\s*CMD (\[.*\])$", recipe, re.MULTILINE)
+    code = json.loads(check)[2]
+    for url, healthy in ((server.http_url, True), (f"http://127.0.0.1:{free_port()}", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("http://127.0.0.1:3000", url)], capture_output=True, check=False
+        )
+        assert (done.returncode == 0) is healthy
