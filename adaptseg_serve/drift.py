@@ -36,8 +36,8 @@ class DriftWatch:
         """See `Predictor.predict`."""
         if not self._due(len(images)):
             return self._predictor.predict(images, sizes)
-        if "cuda" in self.runtime:
-            # There the logits' copy costs, and the label map made from them may differ where scores are tied.
+        if self.runtime.startswith("onnxruntime") and "cpu" not in self.runtime:
+            # A GPU finishes in the graph: a label map made from the logits may differ from its where scores are tied.
             label_maps = self._predictor.predict(images, sizes)
             self._look(self._predictor.predict_scored(images[:1], sizes[:1])[0])
             return label_maps

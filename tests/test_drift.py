@@ -93,7 +93,7 @@ class Painted:
 
 
 class PaintedOnCuda(Painted):
-    runtime = "painted-cuda"
+    runtime = "onnxruntime-painted"
 
 
 def values(exposition: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from adaptseg_serve.errors import Busy, RequestError
 from adaptseg_serve.http.answers import class_rows
 from adaptseg_serve.http.oip import oip_routes
+from adaptseg_serve.http.openapi import document
 from adaptseg_serve.http.problems import on_http_exception, on_request_error
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.segmenter import Segmenter
@@ -34,7 +35,7 @@ def create_app(segmenter: Segmenter | None = None) -> Starlette:
             Route("/v1/{rest:path}", missing, methods=METHODS),
             *oip_routes(segmenter_of),
             Route("/metrics", metrics),
-            *oip_routes(segmenter_of),
+            Route("/openapi.json", openapi),
             *page_routes(PAGE),
         ],
         exception_handlers={RequestError: on_request_error, HTTPException: on_http_exception},
@@ -65,6 +66,10 @@ async def models(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     return Response(segmenter_of(request).metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def openapi(request: Request) -> Response:
+    return JSONResponse(document())
 
 
 def model_card(segmenter: Segmenter) -> dict[str, Any]:
