@@ -104,6 +104,16 @@ def test_the_number_of_classes_says_which(classes: int, name: str, tmp_path: Pat
     assert not report.initial
 
 
+def test_classes_may_be_named_one_by_one(tmp_path: Path) -> None:
+    path, names = str(release(tmp_path / "released.pth", "tiny", "single", classes=3)), "road,sky,car"
+    checkpoint, _ = read_release(path, names)
+    assert checkpoint.config.label_set == names
+    with pytest.raises(ConfigError, match="predicts 3 classes; --label-set must say which"):
+        read_release(path)
+    with pytest.raises(ConfigError, match="--label-set: 'nowhere' is neither"):
+        read_release(path, "nowhere")
+
+
 @pytest.mark.parametrize(
     ("tensors", "label_set", "match"),
     [

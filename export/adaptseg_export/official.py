@@ -10,7 +10,7 @@ from urllib.parse import urldefrag
 from torch import Tensor
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS
+from adaptseg_serve.labels import LABEL_SETS, find_label_set
 from adaptseg_training.checkpoint import Checkpoint
 from adaptseg_training.config import GeneratorConfig, TrainConfig
 from adaptseg_training.models import build_generator
@@ -37,7 +37,7 @@ def read_release(place: str, label_set: str = "") -> tuple[Checkpoint, WeightsRe
         raise ConfigError(f"{place} has no AdaptSegNet head (conv2d_list). Your own runs: adaptseg-export RUN BUNDLE.")
     labels = _label_set(place, _classes(tensors), label_set)
     config = TrainConfig(label_set=labels, generator=_generator_config(tensors, _file_name(place)))
-    generator = build_generator(replace(config.generator, weights="none"), len(LABEL_SETS[labels]), aux=False)
+    generator = build_generator(replace(config.generator, weights="none"), len(find_label_set(labels)), aux=False)
     report = load_tensors(generator, from_official(tensors), _file_name(place))
     if report.initial:
         raise ConfigError(f"{place} lacks tensors of its own network; is it whole?\n{report}")
@@ -73,12 +73,17 @@ def _classes(tensors: Mapping[str, Tensor]) -> int:
 
 def _label_set(place: str, classes: int, wanted: str) -> str:
     fitting = [labels.name for labels in LABEL_SETS.values() if len(labels) == classes]
-    if wanted in fitting:
-        return wanted
-    if wanted or len(fitting) != 1:
-        known = ", ".join(f"{labels.name} ({len(labels)})" for labels in LABEL_SETS.values())
-        raise ConfigError(f"{place} predicts {classes} classes; --label-set must say which, one of {known}.")
-    return fitting[0]
+    if not wanted and len(fitting) == 1:
+        return fitting[0]
+    try:
+        if wanted and len(find_label_set(wanted)) == classes:
+            return wanted
+    except ValueError as error:
+        raise ConfigError(f"--label-set: {error}.") from error
+    known = ", ".join(f"{labels.name} ({len(labels)})" for labels in LABEL_SETS.values())
+    raise ConfigError(
+        f"{place} predicts {classes} classes; --label-set must say which: one of {known}, or names: road,sky."
+    )
 
 
 def _file_name(place: str) -> str:
