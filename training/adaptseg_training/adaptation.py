@@ -5,6 +5,9 @@
     the same target scores, and D of the detached source probs -> "which domain?"  -> gradients of D   (eq. 2, 8)
 
 G is updated by the first two, each D by the third. Source batches never see the adversarial loss.
+
+Around it stand two optional pieces of their own: source images may be restyled first (fourier.py), and self-training
+(self_training.py) adds a loss on mixed images.
 """
 
 from collections.abc import Sequence
@@ -15,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from adaptseg_training.config import TrainConfig
-from adaptseg_training.levels import Level, active_levels
+from adaptseg_training.fourier import swap_amplitudes
+from adaptseg_training.levels import Level, active_levels, check_adaptation
 from adaptseg_training.losses import (
     SOURCE,
     TARGET,
@@ -24,15 +28,25 @@ from adaptseg_training.losses import (
     discriminator_loss,
     segmentation_loss,
 )
-from adaptseg_training.models import Discriminator, Normalise, build_generator, preprocess_spec, upsample
+from adaptseg_training.models import (
+    Discriminator,
+    Generator,
+    Logits,
+    Normalise,
+    build_generator,
+    preprocess_spec,
+    upsample,
+)
 from adaptseg_training.optim import discriminator_optimiser, generator_optimiser, poly, set_lr
 from adaptseg_training.precision import autocast
+from adaptseg_training.self_training import SelfTraining
+from adaptseg_training.spaces import discriminator_channels, discriminator_input
 from adaptseg_training.world import World
 
 _LAYOUT = torch.channels_last
 
 Losses = dict[str, Tensor]
-"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L.
+"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; self/*.
 
 Raw: before the weights of eq. 5. disc_* are the unhalved domain losses."""
 
@@ -79,6 +93,7 @@ class Adaptation:
         world: World | None = None,
         initial: bool = True,
     ) -> None:
+        check_adaptation(config)
         self.config = config
         self.world = world or World()
         self.whole = True
@@ -89,15 +104,33 @@ class Adaptation:
         # channels_last: on the CPU a step of lite0 takes half the time, with the same losses to 1e-4 (docs/log.md).
         generator = config.generator if initial else replace(config.generator, weights="none")
         self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
-        self.discriminators = (
-            nn.ModuleDict({level.name: Discriminator(classes) for level in self.levels if level.adapts})
-            .to(device)
-            .to(memory_format=_LAYOUT)
-        )
+        self.discriminators = self._discriminators(classes).to(device).to(memory_format=_LAYOUT)
+        self.self_training = self._self_training()
         self.generator_optimiser = generator_optimiser(self.generator, config.optimiser)
         self.discriminator_optimisers = {
             name: discriminator_optimiser(d, config.optimiser) for name, d in self.discriminators.items()
         }
+
+    def _discriminators(self, classes: int) -> nn.ModuleDict:
+        channels = self.generator.feature_channels
+        return nn.ModuleDict(
+            {
+                level.name: Discriminator(discriminator_channels(level.space, classes, channels[level.name]))
+                for level in self.levels
+                if level.adapts
+            }
+        )
+
+    def _self_training(self) -> SelfTraining | None:
+        config = self.config.self_training
+        if config.weight == 0:
+            return None
+        return SelfTraining(config, self.generator, lambda g, images: self._upsampled(g, images)["main"])
+
+    @property
+    def deployed(self) -> Generator:
+        """What is evaluated, saved as the checkpoint's generator, and exported: the teacher where there is one."""
+        return self.generator if self.self_training is None else self.self_training.teacher
 
     def step(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """One update of everything from the mean gradient of `batches` (as many as optimiser.accumulate).
@@ -115,48 +148,61 @@ class Adaptation:
         self.whole = False
         for optimiser in optimisers:
             optimiser.step()
+        if self.self_training is not None:
+            self.self_training.follow(step)
         self.whole = True
         return dict(zip(names, table.mean(0).tolist(), strict=True)) | {"lr": self.config.optimiser.lr * share}
 
     def backward(self, batch: Batch, share: float = 1.0) -> Losses:
         """Add `share` of the gradients of one batch to everything's."""
         losses: Losses = {}
-        source_probs = self._source(batch, share, losses)
+        batch = self._restyled(batch)
+        source_inputs = self._source(batch, share, losses)
         if batch.target_images is not None and len(self.discriminators) > 0:
             self._target(batch.target_images, share, losses)
-            self._discriminate_source(source_probs, share, losses)
+            self._discriminate_source(source_inputs, share, losses)
+        if batch.target_images is not None and self.self_training is not None:
+            images = (batch.source_images, batch.source_labels, batch.target_images)
+            losses |= self.self_training.backward(*images, share)
         return losses
 
+    def _restyled(self, batch: Batch) -> Batch:
+        if self.config.fourier == 0 or batch.target_images is None:
+            return batch
+        images = swap_amplitudes(batch.source_images, batch.target_images, self.config.fourier)
+        return replace(batch, source_images=images)
+
     def _source(self, batch: Batch, share: float, losses: Losses) -> dict[str, Tensor]:
-        """Eq. 1: the segmentation loss to G. Returns each level's probs, detached, for D."""
-        logits = self.logits(batch.source_images)
+        """Eq. 1: the segmentation loss to G. Returns what each D is to see of it, detached."""
+        seen = self._run(self.generator, batch.source_images)
+        size = _size(batch.source_images)
         total = torch.zeros((), device=batch.source_images.device)
         for level in self.levels:
-            loss = batch.weight * segmentation_loss(logits[level.name], batch.source_labels)
+            loss = batch.weight * segmentation_loss(upsample(_logits(seen, level), size), batch.source_labels)
             losses[f"seg/{level.name}"] = loss.detach()
             total = total + level.seg_weight * loss
         (total * share).backward()  # type: ignore[no-untyped-call]
-        return {name: logits[name].detach().softmax(1) for name in self.discriminators}
+        with torch.no_grad():
+            return {level.name: _input(seen, level, size).detach() for level in self._adapting}
 
     def _target(self, images: Tensor, share: float, losses: Losses) -> None:
         """Eq. 4 (or 7) to G, and the target's half of eq. 2 (or 8) to D."""
-        logits = self.logits(images)
-        adapting = [level for level in self.levels if level.adapts]
-        probs = [logits[level.name].softmax(1) for level in adapting]
-        pairs = zip(adapting, probs, strict=True)
-        gradients = [self._discriminate_target(level, p, share, losses) for level, p in pairs]
-        torch.autograd.backward(probs, gradients)
+        seen = self._run(self.generator, images)
+        inputs = [_input(seen, level, _size(images)) for level in self._adapting]
+        pairs = zip(self._adapting, inputs, strict=True)
+        gradients = [self._discriminate_target(level, x, share, losses) for level, x in pairs]
+        torch.autograd.backward(inputs, gradients)
 
-    def _discriminate_target(self, level: Level, probs: Tensor, share: float, losses: Losses) -> Tensor:
-        """From one forward pass of D: the adversarial gradient of `probs`, returned, and D's own, accumulated.
+    def _discriminate_target(self, level: Level, inputs: Tensor, share: float, losses: Losses) -> Tensor:
+        """From one forward pass of D: the adversarial gradient of `inputs`, returned, and D's own, accumulated.
 
-        Both losses read the same scores of the same D, so D's graph is walked twice: once down to the probs only,
+        Both losses read the same scores of the same D, so D's graph is walked twice: once down to the inputs only,
         once to D's parameters only. The gradients are bit for bit those of two forward passes.
         """
         discriminator, gan = self.discriminators[level.name], self.config.gan
-        scores = self._scores(level.name, probs)
+        scores = self._scores(level.name, inputs)
         adversarial = adversarial_loss(gan, scores)
-        (gradient,) = torch.autograd.grad(level.adv_weight * share * adversarial, probs, retain_graph=True)
+        (gradient,) = torch.autograd.grad(level.adv_weight * share * adversarial, inputs, retain_graph=True)
         loss = discriminator_loss(gan, scores, TARGET)
         (loss * share).backward(inputs=list(discriminator.parameters()))  # type: ignore[no-untyped-call]
         losses[f"adv/{level.name}"] = adversarial.detach()
@@ -164,11 +210,11 @@ class Adaptation:
         losses[f"disc_accuracy/{level.name}"] = discriminator_accuracy(gan, scores, TARGET) / 2
         return gradient
 
-    def _discriminate_source(self, source_probs: dict[str, Tensor], share: float, losses: Losses) -> None:
-        """The source's half of eq. 2 to D, on detached probs."""
+    def _discriminate_source(self, source_inputs: dict[str, Tensor], share: float, losses: Losses) -> None:
+        """The source's half of eq. 2 to D, on detached inputs."""
         gan = self.config.gan
-        for name, probs in source_probs.items():
-            scores = self._scores(name, probs)
+        for name, inputs in source_inputs.items():
+            scores = self._scores(name, inputs)
             loss = discriminator_loss(gan, scores, SOURCE)
             (loss * share).backward()  # type: ignore[no-untyped-call]
             losses[f"disc_source/{name}"] = 2 * loss.detach()
@@ -176,14 +222,24 @@ class Adaptation:
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) uint8 RGB -> logits by level, (N, classes, H, W) float, upsampled."""
-        height, width = images.shape[-2:]
-        with autocast(self.config.run.precision, images.device):
-            logits = self.generator(self.normalise(images))._asdict()
-        return {level.name: upsample(logits[level.name], (height, width)) for level in self.levels}
+        return self._upsampled(self.generator, images)
 
-    def _scores(self, name: str, probs: Tensor) -> Tensor:
-        with autocast(self.config.run.precision, probs.device):
-            scores: Tensor = self.discriminators[name](probs)
+    def _upsampled(self, generator: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        seen = self._run(generator, images)
+        return {level.name: upsample(_logits(seen, level), _size(images)) for level in self.levels}
+
+    def _run(self, generator: nn.Module, images: Tensor) -> Logits:
+        with autocast(self.config.run.precision, images.device):
+            seen: Logits = generator(self.normalise(images))
+        return seen
+
+    @property
+    def _adapting(self) -> list[Level]:
+        return [level for level in self.levels if level.adapts]
+
+    def _scores(self, name: str, inputs: Tensor) -> Tensor:
+        with autocast(self.config.run.precision, inputs.device):
+            scores: Tensor = self.discriminators[name](inputs)
         return scores
 
     def moving_statistics(self) -> list[Tensor]:
@@ -198,7 +254,8 @@ class Adaptation:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs of this object: tensors and plain numbers."""
         return {
-            "generator": self.generator.state_dict(),
+            "generator": self.deployed.state_dict(),
+            "self_training": {} if self.self_training is None else self.self_training.state_dict(),
             "discriminators": self.discriminators.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
             "discriminator_optimisers": {n: o.state_dict() for n, o in self.discriminator_optimisers.items()},
@@ -206,11 +263,29 @@ class Adaptation:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave, into an Adaptation of the same config."""
-        self.generator.load_state_dict(state["generator"])
+        self.deployed.load_state_dict(state["generator"])
+        if self.self_training is not None:
+            self.self_training.load_state_dict(state["self_training"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         for name, optimiser in self.discriminator_optimisers.items():
             optimiser.load_state_dict(state["discriminator_optimisers"][name])
+
+
+def _logits(seen: Logits, level: Level) -> Tensor:
+    logits: Tensor = getattr(seen, level.name)
+    return logits
+
+
+def _input(seen: Logits, level: Level, size: tuple[int, int]) -> Tensor:
+    """What the level's discriminator sees."""
+    features = seen.features.conv4 if level.name == "aux" else seen.features.conv5
+    assert features is not None, "a generator with an aux head has conv4 features"
+    return discriminator_input(level.space, _logits(seen, level), features, size)
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
 
 
 def _table(losses: Sequence[Losses]) -> Tensor:

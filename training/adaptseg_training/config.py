@@ -12,6 +12,7 @@ from typing import Literal
 Backbone = Literal["resnet101", "vgg16", "lite0"]
 BatchNormMode = Literal["reference", "frozen"]
 Gan = Literal["vanilla", "ls"]
+Space = Literal["output", "feature", "entropy"]
 Select = Literal["miou", "infomax"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Normalisation = Literal["auto", "caffe", "torchvision", "lite"]
@@ -43,6 +44,20 @@ class LevelConfig:
     """lambda_seg of this level."""
     adv_weight: float = 0.0
     """lambda_adv of this level; 0 builds no discriminator."""
+    space: Space = "output"
+    """What D sees. output: probs, the paper's way. feature: the head's input. entropy: ADVENT's information maps."""
+
+
+@dataclass(frozen=True)
+class SelfTrainingConfig:
+    """Pseudo-labels of a slowly moving teacher on images mixed from both domains (DACS, Tranheden et al. 2021)."""
+
+    weight: float = 0.0
+    """Of the loss on mixed images; 0 switches self-training off."""
+    teacher_momentum: float = 0.99
+    """The teacher keeps this share of its weights at every step; it is what is evaluated and exported."""
+    confident: float = 0.968
+    """A target image's pseudo-labels weigh as much as the share of its pixels that the teacher is so sure of."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,9 @@ class TrainConfig:
     """conv5's level, the one used at test time."""
     gan: Gan = "vanilla"
     """vanilla: eq. 2 and 4, binary cross-entropy. ls: eq. 7 and 8, least squares."""
+    fourier: float = 0.0
+    """FDA: source images take the target's amplitudes up to this share of the spectrum, e.g. 0.01; 0: as they are."""
+    self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     source: DomainConfig = field(default_factory=DomainConfig)
     """Labelled images."""

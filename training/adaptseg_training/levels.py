@@ -1,9 +1,12 @@
 """The output levels that eq. 5 sums over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from adaptseg_training.config import TrainConfig
+from adaptseg_serve.errors import ConfigError
+from adaptseg_training.config import LevelConfig, Space, TrainConfig
+from adaptseg_training.models.discriminator import MIN_SIDE
+from adaptseg_training.models.features import OUTPUT_STRIDE
 
 LevelName = Literal["aux", "main"]
 
@@ -19,6 +22,8 @@ class Level:
     """lambda_adv."""
     adapts: bool
     """Has a discriminator, and sees target batches."""
+    space: Space = "output"
+    """What its discriminator sees."""
 
 
 def active_levels(config: TrainConfig) -> tuple[Level, ...]:
@@ -29,7 +34,27 @@ def active_levels(config: TrainConfig) -> tuple[Level, ...]:
 
 def uses_target(config: TrainConfig) -> bool:
     """Does training see target images at all?"""
-    return config.target is not None and any(level.adapts for level in active_levels(config))
+    adapts = any(level.adapts for level in active_levels(config))
+    return config.target is not None and (adapts or config.fourier > 0 or config.self_training.weight > 0)
+
+
+def check_adaptation(config: TrainConfig) -> None:
+    """ConfigError where a way of adapting can't do with these domains."""
+    for flag, used in (("fourier", config.fourier > 0), ("self-training.weight", config.self_training.weight > 0)):
+        if used and config.target is None:
+            raise ConfigError(f"--{flag} adapts to target images, and there is no target. Set --target.dataset.")
+    if config.self_training.weight > 0 and config.target is not None and config.source.size != config.target.size:
+        raise ConfigError(
+            f"self-training mixes images of one size; --source.size is {config.source.size}, "
+            f"--target.size {config.target.size}. Make them equal."
+        )
+    for level in active_levels(config):
+        side = min(config.source.size + (config.source if config.target is None else config.target).size)
+        if level.adapts and level.space == "feature" and side < OUTPUT_STRIDE * MIN_SIDE:
+            raise ConfigError(
+                f"--{level.name}.space feature: the discriminator needs {MIN_SIDE} x {MIN_SIDE} features, an eighth of "
+                f"the image; make --source.size and --target.size at least {OUTPUT_STRIDE * MIN_SIDE} both ways."
+            )
 
 
 def reference_levels(config: TrainConfig) -> tuple[Level, ...]:
@@ -38,11 +63,12 @@ def reference_levels(config: TrainConfig) -> tuple[Level, ...]:
     A weight of 0 then isn't nothing: weight decay shrinks the idle head, the idle discriminator learns, and the
     target forward of a source-only run moves batch-norm statistics.
     """
-    return tuple(Level(level.name, level.seg_weight, level.adv_weight, adapts=True) for level in _levels(config))
+    return tuple(replace(level, adapts=True) for level in _levels(config))
 
 
 def _levels(config: TrainConfig) -> tuple[Level, Level]:
-    return (
-        Level("aux", config.aux.seg_weight, config.aux.adv_weight, config.aux.adv_weight != 0),
-        Level("main", config.main.seg_weight, config.main.adv_weight, config.main.adv_weight != 0),
-    )
+    return _level("aux", config.aux), _level("main", config.main)
+
+
+def _level(name: LevelName, config: LevelConfig) -> Level:
+    return Level(name, config.seg_weight, config.adv_weight, config.adv_weight != 0, config.space)

@@ -51,7 +51,7 @@ def score(
         ask = scorer(_predictor(run, adaptation, device), _spec(run), run.config.label_set, domains.evaluate)
         metrics |= evaluate(ask, domains.evaluate).summary()
     if run.config.run.select == "infomax" and domains.target is not None:
-        metrics |= label_free_score(adaptation.generator, _spec(run), domains.target, device).summary()
+        metrics |= label_free_score(adaptation.deployed, _spec(run), domains.target, device).summary()
     run.record_metrics(done, metrics)
     reporter.say(f"step {done}: {_sentence(metrics)}")
     return metrics
@@ -62,7 +62,7 @@ def _spec(run: Run) -> PreprocessSpec:
 
 
 def _predictor(run: Run, adaptation: Adaptation, device: torch.device) -> GeneratorPredictor:
-    return GeneratorPredictor(adaptation.generator, _spec(run), device)
+    return GeneratorPredictor(adaptation.deployed, _spec(run), device)
 
 
 def _sentence(metrics: dict[str, Any]) -> str:

@@ -22,15 +22,15 @@ def save(run: Run, adaptation: Adaptation, done: int, metrics: dict[str, Any]) -
 
     The losses of a step are those before its update: they can be finite when the weights it leaves are not.
     """
-    broken = [name for name, value in adaptation.generator.state_dict().items() if not value.isfinite().all()]
+    broken = [name for name, value in adaptation.deployed.state_dict().items() if not value.isfinite().all()]
     if broken:
         raise diverged(run, adaptation, done, f"{len(broken)} tensors of the generator hold NaN or infinity")
-    return run.save(done, adaptation.generator.state_dict(), _training_state(adaptation), metrics)
+    return run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation), metrics)
 
 
 def diverged(run: Run, adaptation: Adaptation, done: int, what: str) -> TrainingError:
     """The error to raise when training broke; the broken state is kept where no resume takes it for a good one."""
-    place = run.save(done, adaptation.generator.state_dict(), _training_state(adaptation), {}, prefix=DIVERGED)
+    place = run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation), {}, prefix=DIVERGED)
     advice = f"--optimiser.lr {run.config.optimiser.lr / 4:g}"
     again = f"start again with {advice}"
     if last_checkpoint(run.path) is not None:

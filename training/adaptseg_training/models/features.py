@@ -4,6 +4,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+OUTPUT_STRIDE = 8
+"""Of every backbone: features are an eighth of the image's size."""
+
 
 class Features(NamedTuple):
     """Two depths of a backbone, both (N, channels, h, w) at an eighth of the image's size."""

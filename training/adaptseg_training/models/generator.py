@@ -8,7 +8,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.preprocess import PreprocessSpec, efficientnet_lite_spec, reference_spec, torchvision_spec
 from adaptseg_training.config import BatchNormMode, GeneratorConfig
 from adaptseg_training.models.aspp import Aspp
-from adaptseg_training.models.features import Backbone
+from adaptseg_training.models.features import Backbone, Features
 from adaptseg_training.models.resnet import ResNet
 from adaptseg_training.models.vgg import Vgg16
 from adaptseg_training.models.weights import load_initial_weights
@@ -21,6 +21,8 @@ class Logits(NamedTuple):
     """conv4's level; None from a generator without aux head."""
     main: Tensor
     """conv5's level, the one used at test time."""
+    features: Features
+    """What the heads saw."""
 
 
 class Generator(nn.Module):
@@ -43,7 +45,7 @@ class Generator(nn.Module):
     def forward(self, images: Tensor) -> Logits:
         features = self.backbone(images)
         aux = None if self.aux is None or features.conv4 is None else self.aux(features.conv4)
-        return Logits(aux, self.main(features.conv5))
+        return Logits(aux, self.main(features.conv5), features)
 
     def train(self, mode: bool = True) -> Self:
         """As nn.Module.train, except that frozen batch norm stays in evaluation mode."""
@@ -52,6 +54,12 @@ class Generator(nn.Module):
             for norm in _batch_norms(self):
                 norm.eval()
         return self
+
+    @property
+    def feature_channels(self) -> dict[str, int]:
+        """Channels of each level's features, the input of its head; of main, and of aux if the backbone has it."""
+        conv4 = self.backbone.conv4_channels
+        return {"main": self.backbone.conv5_channels} | ({} if conv4 is None else {"aux": conv4})
 
     @property
     def heads(self) -> dict[str, Aspp]:
