@@ -21,5 +21,6 @@ def swap_amplitudes(source_images: Tensor, target_images: Tensor, share: float) 
         columns = slice(0, reach + 1)
         low = source[..., rows, columns]
         source[..., rows, columns] = torch.polar(target[..., rows, columns].abs(), low.angle())
-    images = torch.fft.irfft2(source, s=shown, norm="forward")
-    return images.round().clamp(0, 255).to(torch.uint8)
+    images: Tensor = torch.fft.irfft2(source, s=shown, norm="forward")
+    images = images.round().clamp(0, 255)
+    return images.to(torch.uint8)
