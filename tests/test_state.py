@@ -1,15 +1,13 @@
 """What a checkpoint brings back, what a flag given on resume changes, and what happens when a save can't be made."""
 
 import json
-import resource
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.runs import files_of_at_most
 
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import GENERATOR, RECORD, find_checkpoint, load_checkpoint
@@ -42,17 +40,6 @@ def adapt(config: TrainConfig) -> Adaptation:
 def resumed(run: Run, *flags: str) -> tuple[Run, TrainConfig]:
     _, config = parse_command([f"--run.resume={run.path}", *flags])
     return open_run(config, "", "adaptseg-train --run.resume again"), config
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Any file that grows beyond `size` bytes can't be written, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_learning_rates_given_on_resume_count(run: Run, adaptation: Adaptation) -> None:

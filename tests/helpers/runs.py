@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import resource
 import socket
 import sys
 import time
@@ -119,6 +120,17 @@ def train_in_ranks(
     """Such a run to its end: exit code and what it said, by rank."""
     with started_ranks(folder, *argv, sabotages=sabotages) as children:
         return [(child.wait(), child.said) for child in children]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Any file that grows beyond `size` bytes can't be written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def free_port() -> int:

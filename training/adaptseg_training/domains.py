@@ -14,7 +14,7 @@ from adaptseg_training.levels import uses_target
 from adaptseg_training.models.generator import preprocess_spec
 from adaptseg_training.world import World
 
-_TARGET_SEED = 1_000_003
+TARGET_SEED = 1_000_003
 """Keeps the target's shuffling and augmentation apart from the source's."""
 
 
@@ -85,6 +85,6 @@ def _pairs(
         augmented=domain.augment,
         train_ids=label_table(images, config.label_set, name) if labelled else None,
     )
-    seed = config.run.seed + (0 if labelled else _TARGET_SEED)
+    seed = config.run.seed + (0 if labelled else TARGET_SEED)
     stream = SampleStream(images, preparer, seed, domain.skip_unreadable)
     return batches(stream, first, config.run.batch_size, config.run.workers, pin, skipped, part)

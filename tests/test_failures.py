@@ -1,0 +1,208 @@
+"""What goes wrong in a run ends with a sentence, a saved state and an exit code; a resume gives the same bits."""
+
+import os
+import shutil
+import signal
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.runs import assert_same_run, files_of_at_most, last, started, train, write_tiny
+from torch import nn
+
+from adaptseg_training import files
+from adaptseg_training.checkpoint import GENERATOR, saved_checkpoints
+from adaptseg_training.data.sampler import sample_index
+from adaptseg_training.domains import TARGET_SEED
+from adaptseg_training.errors import StorageError
+from adaptseg_training.models import Generator
+from adaptseg_training.scalars import Scalars
+
+# Saved at the end alone, so whatever else is saved was rescued; batch norm's statistics are there to be put back.
+FLAGS = ("tiny.yaml", "--generator.bn", "reference", "--run.checkpoint-every", "100", "--target.dataset", "frames")
+FLAGS = (*FLAGS, "--target.root", "frames")
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = write_tiny(tmp_path_factory.mktemp("failures"))
+    (place / "frames").mkdir()
+    for i in range(FRAMES):
+        pixels = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(frame(place, i)), pixels)
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """The run that nothing happened to."""
+    code, said = train(folder, *FLAGS, "--run.name", "whole")
+    assert code == 0, said
+    return folder / "runs" / "whole"
+
+
+def frame(folder: Path, index: int) -> Path:
+    return folder / "frames" / f"{index}.png"
+
+
+def check_resumes(folder: Path, whole: Path, run: Path, said: str, done: int) -> None:
+    assert "Traceback" not in said
+    assert f"--run.resume {run.relative_to(folder)}" in said
+    assert [path.name for path in saved_checkpoints(run)] == [f"step_{done:08d}"]
+    code, said = train(folder, "--run.resume", str(run))
+    assert code == 0, said
+    assert_same_run(whole, run)
+
+
+def run_out_of_memory(forwards: int) -> None:
+    """The generator's forward of that number finds no memory. There are two a step: source and target."""
+    seen = 0
+
+    def count(module: nn.Module, inputs: object) -> None:
+        nonlocal seen
+        seen += isinstance(module, Generator) and module.training
+        if seen == forwards:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    nn.modules.module.register_module_forward_pre_hook(count)
+
+
+def test_memory_runs_out(folder: Path, whole: Path) -> None:
+    code, said = train(folder, *FLAGS, "--run.name", "memory", sabotage=partial(run_out_of_memory, 6))
+    assert code == 1
+    assert "step 3 ran out of memory" in said
+    assert "--run.batch-size" in said
+    check_resumes(folder, whole, folder / "runs" / "memory", said, 2)
+
+
+def test_an_unreadable_file_is_named(folder: Path, whole: Path) -> None:
+    broken = frame(folder, sample_index(1234 + TARGET_SEED, 2, FRAMES))
+    good = broken.read_bytes()
+    broken.write_bytes(good[:40])
+    code, said = train(folder, *FLAGS, "--run.name", "unreadable")
+    broken.write_bytes(good)
+    assert code == 1
+    assert broken.name in said
+    assert "--target.skip-unreadable" in said
+    check_resumes(folder, whole, folder / "runs" / "unreadable", said, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "link", "done"),
+    [("scalars.csv", "scalars.csv", 3), ("step_00000004.png", "previews/.step_00000004.png.saving", 4)],
+)
+def test_a_full_disk(folder: Path, whole: Path, file: str, link: str, done: int) -> None:
+    run = folder / "runs" / f"full-{done}"
+    assert train(folder, *FLAGS, "--run.name", run.name, "--run.stop-step", "2", "--run.keep", "1")[0] == 0
+    kept = (run / link).read_bytes() if (run / link).exists() else b""
+    (run / link).unlink(missing_ok=True)
+    (run / link).symlink_to("/dev/full")
+    code, said = train(folder, "--run.resume", str(run), "--run.stop-step", "4", "--run.checkpoint-every", "100")
+    assert code == 1
+    assert f"{file} can't be written: No space left on device" in said
+    (run / link).unlink()
+    if kept:
+        (run / link).write_bytes(kept)
+    assert "Traceback" not in said
+    assert last(run).with_name(f"step_{done:08d}").is_dir()
+    assert f"after step {done} is saved" in said
+
+
+def test_tensorboard_says_when_the_disk_is_full(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scalars = Scalars(tmp_path, 0)
+
+    def add_many() -> None:
+        for step in range(1000):
+            (tmp_path / "scalars.csv").unlink(missing_ok=True)
+            scalars.add(step, {"seg/main": 1.0})
+
+    with files_of_at_most(2000), pytest.raises(StorageError, match="tensorboard can't be written"):
+        add_many()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def interrupt_inside_save(signals: tuple[signal.Signals, ...]) -> None:
+    real = files.flush
+
+    def flush(path: Path) -> None:
+        if path.name == ".step_00000002.saving":
+            for number in signals:
+                os.kill(os.getpid(), number)
+        real(path)
+
+    files.flush = flush
+
+
+@pytest.mark.parametrize(
+    ("name", "signals", "expected"),
+    [
+        ("impatient", (signal.SIGINT, signal.SIGTERM, signal.SIGINT), 130),
+        ("terminated", (signal.SIGTERM,), 143),
+    ],
+)
+def test_signals_inside_a_save(
+    folder: Path, whole: Path, name: str, signals: tuple[signal.Signals, ...], expected: int
+) -> None:
+    saving = ("--run.name", name, "--run.checkpoint-every", "2")
+    code, said = train(folder, *FLAGS, *saving, sabotage=partial(interrupt_inside_save, signals))
+    assert code == expected
+    assert f"{signals[0].name}: stopped after step 2" in said
+    check_resumes(folder, whole, folder / "runs" / name, said, 2)
+
+
+LONG = ("--run.stop-step", "90", "--run.checkpoint-every", "1", "--run.workers", "1", "--run.preview-every", "0")
+
+
+def test_a_dead_worker(folder: Path) -> None:
+    run = folder / "runs" / "worker"
+    with started(folder, *FLAGS, *LONG, "--run.name", run.name) as child:
+        child.wait_for(lambda: saved_checkpoints(run))
+        os.kill(workers(child.process.pid)[0], signal.SIGKILL)
+        assert child.wait() == 1
+        said = child.said
+    assert "a process that prepares images died" in said
+    assert f"is saved in runs/worker/checkpoints/{saved_checkpoints(run)[-1].name}" in said
+    assert "Traceback" not in said
+
+
+def workers(pid: int | None) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_two_processes_cannot_train_one_run(folder: Path) -> None:
+    run = folder / "runs" / "locked"
+    with started(folder, *FLAGS, *LONG, "--run.name", run.name) as child:
+        child.wait_for(lambda: saved_checkpoints(run))
+        for again in (["--run.resume", str(run)], [*FLAGS, "--run.name", run.name]):
+            code, said = train(folder, *again)
+            assert code == 2
+            assert f"in use by process {child.process.pid} on" in said or "holds a run already" in said
+        orphans = workers(child.process.pid)
+        child.process.kill()
+        child.process.join()
+    assert any(Path(f"/proc/{orphan}").exists() for orphan in orphans), "the workers outlive it for a moment"
+    code, said = train(folder, "--run.resume", str(run), "--run.stop-step", str(len(saved_checkpoints(run))))
+    assert code == 0, said
+
+
+def test_resuming_needs_no_initial_weights(folder: Path, whole: Path) -> None:
+    weights = folder / "weights.safetensors"
+    shutil.copy(last(whole) / GENERATOR, weights)
+    initial = ("--generator.weights", str(weights), "--run.name", "initial", "--run.stop-step", "1")
+    assert train(folder, *FLAGS, *initial)[0] == 0
+    weights.unlink()
+    code, said = train(folder, "--run.resume", "runs/initial", "--run.stop-step", "2")
+    assert code == 0, said
+
+
+def test_a_target_that_teaches_nothing_is_not_read(folder: Path) -> None:
+    (folder / "broken").mkdir()
+    (folder / "broken" / "1.png").write_bytes(b"no picture")
+    idle = ("--aux.adv-weight", "0", "--main.adv-weight", "0", "--target.root", "broken", "--run.preview-every", "0")
+    code, said = train(folder, *FLAGS, *idle, "--run.name", "idle")
+    assert code == 0, said
+    assert "nothing learns from the target" in said
