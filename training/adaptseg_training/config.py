@@ -83,6 +83,8 @@ class OptimiserConfig:
     """Length of the poly schedule."""
     accumulate: int = 1
     """Batches per step whose gradients are averaged."""
+    fused: bool = True
+    """One kernel updates all parameters, with the same result to rounding; no: PyTorch's own choice of several."""
 
 
 Dataset = Literal[

@@ -18,21 +18,21 @@ def generator_optimiser(generator: Generator, config: OptimiserConfig) -> Optimi
     heads = [p for name, p in trained.items() if name not in backbone]
     groups = [{"params": ps, "repeats": n} for n, ps in _by_repeats(backbone, config).items()]
     groups.append({"params": heads, "lr": config.lr * config.head_lr_factor, "repeats": 1})
-    kind = SGD if config.param_groups == "dedup" else RepeatingSgd
-    return _scheduled(
-        kind(
-            groups,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.nesterov,
-        )
-    )
+    settings: dict[str, Any] = {
+        "lr": config.lr,
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+        "nesterov": config.nesterov,
+    }
+    if config.param_groups == "legacy":
+        return _scheduled(RepeatingSgd(groups, **settings))
+    return _scheduled(SGD(groups, **settings, fused=_fused(generator, config)))
 
 
 def discriminator_optimiser(discriminator: nn.Module, config: OptimiserConfig) -> Optimizer:
     """Adam, betas (0.9, 0.99), no weight decay."""
-    return _scheduled(Adam(discriminator.parameters(), lr=config.discriminator_lr, betas=config.betas))
+    fused = _fused(discriminator, config)
+    return _scheduled(Adam(discriminator.parameters(), lr=config.discriminator_lr, betas=config.betas, fused=fused))
 
 
 def poly(step: int, config: OptimiserConfig) -> float:
@@ -79,6 +79,11 @@ class RepeatingSgd(SGD):
             buffer.mul_(group["momentum"]).add_(change)
             change = change.add(buffer, alpha=group["momentum"]) if group["nesterov"] else buffer
             param.add_(change, alpha=-group["lr"])
+
+
+def _fused(network: nn.Module, config: OptimiserConfig) -> bool | None:
+    """None leaves the choice to PyTorch, which has fused kernels for few devices."""
+    return True if config.fused and all(p.device.type in {"cpu", "cuda"} for p in network.parameters()) else None
 
 
 def _by_repeats(backbone: dict[str, nn.Parameter], config: OptimiserConfig) -> dict[int, list[nn.Parameter]]:

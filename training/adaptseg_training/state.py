@@ -1,7 +1,5 @@
 """Adaptation <-> checkpoint: what a run must remember to go on exactly where it stopped."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +46,8 @@ def resume(run: Run, adaptation: Adaptation) -> int:
         return 0
     state = load_training_state(folder)
     try:
-        with _own_hyper_parameters(adaptation):
-            adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
+        _keep_own_settings(adaptation, state["adaptation"])
+        adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
     except SafetensorError as error:
         raise CheckpointError(
             f"{folder / GENERATOR} is damaged ({error}); delete {folder} and resume again."
@@ -61,17 +59,14 @@ def resume(run: Run, adaptation: Adaptation) -> int:
     return int(read_record(folder)["step"])
 
 
-@contextmanager
-def _own_hyper_parameters(adaptation: Adaptation) -> Iterator[None]:
+def _keep_own_settings(adaptation: Adaptation, saved: dict[str, Any]) -> None:
     """Optimisers load their buffers but keep the learning rates and the like of this run's config: a flag given on
-    resume counts. (An optimiser's saved state holds its hyper-parameters too, and would bring the old ones back.)"""
-    optimisers = (adaptation.generator_optimiser, *adaptation.discriminator_optimisers.values())
-    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
-    ours = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-    yield
-    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
-    for group, settings in zip(groups, ours, strict=True):
-        group.update(settings)
+    resume counts. (An optimiser's saved state holds its settings too, and would bring the old ones back.)"""
+    states = [saved["generator_optimiser"], *saved["discriminator_optimisers"].values()]
+    optimisers = [adaptation.generator_optimiser, *adaptation.discriminator_optimisers.values()]
+    for optimiser, state in zip(optimisers, states, strict=True):
+        for group, old in zip(optimiser.param_groups, state["param_groups"], strict=True):
+            old.update({name: value for name, value in group.items() if name != "params"})
 
 
 def _training_state(adaptation: Adaptation) -> dict[str, Any]:
