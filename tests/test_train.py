@@ -104,3 +104,17 @@ def test_a_damaged_checkpoint_is_a_sentence(folder: Path, run: Path, name: str, 
     assert "Traceback" not in said
     assert name in said
     assert "resume again" in said
+
+
+@pytest.mark.parametrize("flags", [["--run.precision", "bf16", "--run.deterministic"], ["--optimiser.no-fused"]])
+def test_options_of_speed_stay_near_the_default(folder: Path, run: Path, flags: list[str]) -> None:
+    """bfloat16 keeps 8 bits: its first losses are within a few percent, and its weights float32."""
+    name = flags[-1].strip("-")
+    code, said = train(folder, "tiny.yaml", *flags, "--run.name", name, "--run.stop-step", "1")
+    assert code == 0, said
+    found, expected = losses(folder / "runs" / name)[0], losses(run)[0]
+    for key in ("seg/main", "adv/main", "disc_source/aux"):
+        assert float(found[key]) == pytest.approx(float(expected[key]), rel=0.03)
+    assert {tensor.dtype for tensor in load_checkpoint(folder / "runs" / name).generator_state.values()} == {
+        tensor.dtype for tensor in load_checkpoint(run).generator_state.values()
+    }

@@ -115,7 +115,7 @@ def train_from(start: int, session: Session) -> int:
                     if signal:
                         return _stopped(signal, done, session, interrupt)
                     torch.manual_seed(step_seed(run.config.run.seed, done, world.rank))
-                    losses = attempt(session.adaptation, done, [batch.to(session.device) for batch in batches])
+                    losses = attempt(session.adaptation, done, batches, session.device)
                     done += 1
                     session.reporter.advance(done, losses)
                     if scalars is not None:

@@ -11,15 +11,15 @@ from adaptseg_training.run import Run
 from adaptseg_training.state import save
 
 
-def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch]) -> dict[str, float]:
-    """`adaptation.step`; if its gradients fail on any rank, batch norm's statistics are put back as they were.
+def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch], device: torch.device) -> dict[str, float]:
+    """`adaptation.step` on `device`; if its gradients fail on any rank, batch norm's statistics are put back.
 
     Raises StepError where memory ran out. `adaptation.whole` is False if the update itself broke off.
     """
     moving = list(adaptation.generator.buffers()) if adaptation.moving_statistics() else []
     before = [buffer.clone() for buffer in moving]
     try:
-        return adaptation.step(step, batches)
+        return adaptation.step(step, [batch.to(device) for batch in batches])
     except Exception as error:
         for buffer, value in zip(moving, before, strict=True):
             buffer.copy_(value)
