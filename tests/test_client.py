@@ -191,3 +191,49 @@ def test_grpc_errors_carry_the_services_words(tiny_bundle: Path) -> None:
                 await client.segment(b"GIF89a")
 
     asyncio.run(ask())
+
+
+class CameraError(Exception):
+    pass
+
+
+def test_an_error_of_the_frames_reaches_the_caller(server: Server) -> None:
+    """And not gRPC's log alone, or a cancellation that nobody asked for."""
+
+    async def frames() -> AsyncIterator[np.ndarray]:
+        yield IMAGE
+        raise CameraError
+
+    async def ask() -> None:
+        async with AsyncSegmentationClient(f"grpc://{server.grpc_target}") as client:
+            async for _ in client.stream(frames()):
+                pass
+
+    def synchronous(error: type[BaseException]) -> Iterator[np.ndarray]:
+        yield IMAGE
+        raise error
+
+    with pytest.raises(CameraError):
+        asyncio.run(ask())
+    for error in (CameraError, SystemExit):
+        with SegmentationClient(f"grpc://{server.grpc_target}") as client, pytest.raises(error):
+            list(client.stream(synchronous(error)))
+
+
+def test_a_stream_that_is_left_early_ends(server: Server) -> None:
+    """The client can be used again, and the frames are asked for no further."""
+    taken: list[int] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(1000):
+            taken.append(number)
+            yield IMAGE
+            time.sleep(0.01)
+
+    with SegmentationClient(f"grpc://{server.grpc_target}") as client:
+        for _ in client.stream(frames(), latest_only=False):
+            break
+        seen = len(taken)
+        time.sleep(0.3)
+        assert len(taken) <= seen + 2
+        assert client.segment(PNG).label_map.shape == (48, 64)

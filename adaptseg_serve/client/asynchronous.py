@@ -12,6 +12,7 @@ import httpx
 from adaptseg_serve.client import over_grpc, over_http
 from adaptseg_serve.client.address import parse_address
 from adaptseg_serve.client.answers import Answer, Dropped, Picture, WantedSize
+from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
@@ -30,12 +31,20 @@ class Transport(Protocol):
 
 
 class AsyncSegmentationClient:
-    """Label maps from a service at `url`: http://host:port, https://..., or grpc://host:port."""
+    """Label maps from a service at `url`: http[s]://host:port or grpc[s]://host:port."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0, retry: Retry | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         """timeout: seconds that a call may take, retries included. Create a grpc:// client in the running loop."""
         scheme, target = parse_address(url)
-        self._transport: Transport = _Grpc(target) if scheme == "grpc" else _Http(url)
+        who = credentials or Credentials()
+        self._transport: Transport = _Http(url, who) if scheme.startswith("http") else _Grpc(scheme, target, who)
         self._timeout, self._retry = timeout, retry or Retry()
 
     async def segment(self, image: Picture, *, size: WantedSize = "input", timeout: float | None = None) -> Answer:
@@ -80,8 +89,9 @@ class AsyncSegmentationClient:
 
 
 class _Http:
-    def __init__(self, url: str) -> None:
-        self._url, self._client = url, httpx.AsyncClient(base_url=url)
+    def __init__(self, url: str, who: Credentials) -> None:
+        verify = who.context() if url.startswith("https") else True
+        self._url, self._client = url, httpx.AsyncClient(base_url=url, headers=who.headers(), verify=verify)
 
     async def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
         request = await asyncio.to_thread(over_http.segment_request, image, size, timeout)
@@ -101,32 +111,46 @@ class _Http:
 
 
 class _Grpc:
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=over_grpc.OPTIONS)
+    def __init__(self, scheme: str, target: str, who: Credentials) -> None:
+        if scheme == "grpcs":
+            self._channel = grpc.aio.secure_channel(target, who.channel(), over_grpc.OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(target, over_grpc.OPTIONS)
+        self._metadata = tuple(who.headers().items())
         self._stub = segmentation_pb2_grpc.SegmentationServiceStub(self._channel)
 
     async def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
         try:
             request = over_grpc.segment_request(image, size)
-            return over_grpc.read_answer(await self._stub.Segment(request, timeout=timeout))
+            return over_grpc.read_answer(await self._stub.Segment(request, timeout=timeout, metadata=self._metadata))
         except grpc.aio.AioRpcError as error:
             raise over_grpc.error_of(error) from error
 
     async def stream(
         self, frames: AsyncIterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
     ) -> AsyncIterator[Answer | Dropped]:
+        broken: list[Exception] = []
+
         async def requests() -> AsyncIterator[object]:
             number = 0
-            async for image in frames:
-                yield over_grpc.frame_request(number, image, size, latest_only, max_age)
-                number += 1
+            try:
+                async for image in frames:
+                    yield over_grpc.frame_request(number, image, size, latest_only, max_age)
+                    number += 1
+            except Exception as error:  # gRPC would cancel the call, as if the caller had wanted that.
+                broken.append(error)
+                raise
 
-        call = self._stub.StreamSegment(requests())
+        call = self._stub.StreamSegment(requests(), metadata=self._metadata)
         try:
             async for response in call:
                 yield over_grpc.read_frame(response)
         except grpc.aio.AioRpcError as error:
-            raise over_grpc.error_of(error) from error
+            raise (broken[0] if broken else over_grpc.error_of(error)) from error
+        except asyncio.CancelledError:
+            if broken:
+                raise broken[0] from None
+            raise
         finally:
             call.cancel()
 

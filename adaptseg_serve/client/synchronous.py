@@ -11,6 +11,7 @@ import httpx
 from adaptseg_serve.client import over_grpc, over_http
 from adaptseg_serve.client.address import parse_address
 from adaptseg_serve.client.answers import Answer, Dropped, Picture, WantedSize
+from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
@@ -29,12 +30,20 @@ class Transport(Protocol):
 
 
 class SegmentationClient:
-    """Label maps from a service at `url`: http://host:port, https://..., or grpc://host:port."""
+    """Label maps from a service at `url`: http[s]://host:port or grpc[s]://host:port."""
 
-    def __init__(self, url: str, *, timeout: float = 30.0, retry: Retry | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         """timeout: seconds that a call may take, retries included."""
         scheme, target = parse_address(url)
-        self._transport: Transport = _Grpc(target) if scheme == "grpc" else _Http(url)
+        who = credentials or Credentials()
+        self._transport: Transport = _Http(url, who) if scheme.startswith("http") else _Grpc(scheme, target, who)
         self._timeout, self._retry = timeout, retry or Retry()
 
     def segment(self, image: Picture, *, size: WantedSize = "input", timeout: float | None = None) -> Answer:
@@ -79,8 +88,9 @@ class SegmentationClient:
 
 
 class _Http:
-    def __init__(self, url: str) -> None:
-        self._url, self._client = url, httpx.Client(base_url=url)
+    def __init__(self, url: str, who: Credentials) -> None:
+        verify = who.context() if url.startswith("https") else True
+        self._url, self._client = url, httpx.Client(base_url=url, headers=who.headers(), verify=verify)
 
     def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
         request = over_http.segment_request(image, size, timeout)
@@ -100,26 +110,43 @@ class _Http:
 
 
 class _Grpc:
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.insecure_channel(target, options=over_grpc.OPTIONS)
+    def __init__(self, scheme: str, target: str, who: Credentials) -> None:
+        if scheme == "grpcs":
+            self._channel = grpc.secure_channel(target, who.channel(), over_grpc.OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, over_grpc.OPTIONS)
+        self._metadata = tuple(who.headers().items())
         self._stub = segmentation_pb2_grpc.SegmentationServiceStub(self._channel)
 
     def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
         try:
-            return over_grpc.read_answer(self._stub.Segment(over_grpc.segment_request(image, size), timeout=timeout))
+            request = over_grpc.segment_request(image, size)
+            return over_grpc.read_answer(self._stub.Segment(request, timeout=timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise over_grpc.error_of(error) from error
 
     def stream(
         self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
     ) -> Iterator[Answer | Dropped]:
-        requests = (over_grpc.frame_request(i, f, size, latest_only, max_age) for i, f in enumerate(frames))
-        call = self._stub.StreamSegment(requests)
+        broken: list[BaseException] = []
+
+        def requests() -> Iterator[object]:
+            try:
+                for number, image in enumerate(frames):
+                    yield over_grpc.frame_request(number, image, size, latest_only, max_age)
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                # gRPC takes frames in a thread of its own: it would only log an error, and hang after a SystemExit.
+                broken.append(error)
+                raise RuntimeError("the frames ended with an error") from error
+
+        call = self._stub.StreamSegment(requests(), metadata=self._metadata)
         try:
             for response in call:
                 yield over_grpc.read_frame(response)
         except grpc.RpcError as error:
-            raise over_grpc.error_of(error) from error
+            raise (broken[0] if broken else over_grpc.error_of(error)) from error
         finally:
             call.cancel()
 

@@ -1,0 +1,105 @@
+"""The examples, run against a real server."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from helpers.serving import ROOT, Server
+
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.predictor import load_predictor
+
+EXAMPLES = ROOT / "examples"
+FRAME = np.random.default_rng(4).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(server: Server) -> np.ndarray:
+    return load_predictor(open_bundle(server.bundle)).predict(FRAME[None], [(48, 64)])[0]
+
+
+def run(name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_folder(server: Server, expected: np.ndarray, tmp_path: Path, scheme: str) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(frames / f"{number}.png"), FRAME[..., ::-1])
+    (frames / "bad.jpg").write_bytes(b"not an image")
+    url = server.http_url if scheme == "http" else f"grpc://{server.grpc_target}"
+    done = run("folder.py", url, frames, tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bad.jpg: ")
+    assert len(done.stderr.splitlines()) == 1
+    written = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written] == [f"{number}.png" for number in range(6)]
+    for path in written:
+        np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
+
+
+def test_a_video_as_a_camera(server: Server, tmp_path: Path) -> None:
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+    for _ in range(40):
+        writer.write(FRAME)
+    writer.release()
+    done = run("webcam.py", f"grpc://{server.grpc_target}", video)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    counts = {name: int(count) for name, count in re.findall(r"'(\w+)': (\d+)", last)}
+    assert sum(counts.values()) == 40
+    assert counts["ANSWERED"] > 0
+
+
+def test_a_missing_camera_is_one_sentence(server: Server) -> None:
+    done = run("webcam.py", f"grpc://{server.grpc_target}", "nothing.mp4")
+    assert "nothing.mp4 can't be opened" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def ros_node() -> ModuleType:
+    """Imported where there is no ROS."""
+    spec = importlib.util.spec_from_file_location("ros_node", EXAMPLES / "ros_node.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+def test_ros_images_are_read_with_their_padding(ros_node: ModuleType, encoding: str) -> None:
+    pixels = FRAME if encoding == "rgb8" else FRAME[..., ::-1]
+    padded = np.hstack([pixels.reshape(48, 192), np.full((48, 8), 99, np.uint8)])
+    message = SimpleNamespace(data=padded.tobytes(), height=48, width=64, step=200, encoding=encoding)
+    np.testing.assert_array_equal(ros_node.to_rgb(message), FRAME)
+
+
+def test_the_ros_bridge_publishes_under_the_images_own_header(
+    ros_node: ModuleType, server: Server, expected: np.ndarray
+) -> None:
+    published: list[tuple[int, np.ndarray]] = []
+    bridge = ros_node.Bridge(
+        f"grpc://{server.grpc_target}", lambda header, label_map: published.append((header, label_map))
+    )
+    for number in range(20):
+        bridge.on_image(number, FRAME)
+        time.sleep(0.02)
+    bridge.close()
+    headers = [header for header, _ in published]
+    assert headers == sorted(set(headers))
+    assert headers[-1] == 19
+    assert len(headers) + bridge.skipped <= 20
+    for _, label_map in published:
+        np.testing.assert_array_equal(label_map, expected)
