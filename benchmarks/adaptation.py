@@ -1,0 +1,214 @@
+"""Does the adaptation adapt? Trains every row of a table, scores it, and writes table, curves and pictures.
+
+    python benchmarks/adaptation.py --camvid CAMVID --streets STREETS --out OUT            on a CPU, an hour or more
+    python benchmarks/adaptation.py ... --profile full --seeds 0 1 2                        on a GPU
+
+Rows are the presets streets_to_camvid_*_lite0 and day_to_dusk_*_lite0. Profile `full` trains each from ImageNet as
+its preset says. Profile `short` is for a CPU: one source-only run for each seed, from which every row goes on for as
+many steps again as every other; `control` is source-only going on, so that a gain is adaptation's and not length's.
+
+A finished run is kept, an interrupted one goes on where it stopped: start the command again. Scores are of the last
+checkpoint, never of the best one, on all images, with scores upsampled to the label maps' size. OUT/results.json has
+every figure, OUT/table.md the tables; adaptation_plots.py draws from the former.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Literal, get_args
+
+from adaptation_plots import draw
+from contest import machine
+
+from adaptseg_training.presets import preset_names
+
+Gap = Literal["streets_to_camvid", "day_to_dusk"]
+SOURCE_ROWS = ("base", "control", "source_only", "oracle")
+"""Rows that see no unlabelled image."""
+PAPER, BEYOND = ("feature", "single", "multi", "multi_ls"), ("entropy", "fda", "dacs")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long and how large; lengths in steps."""
+
+    flags: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
+    warm_start: int = 0
+    """Steps of the source-only run that the other rows start from; 0: from ImageNet."""
+    more: int = 0
+    """Steps of each row after the warm start."""
+
+
+QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
+SMALL = ("--source.size", "192", "256", "--evaluate.size", "192", "256", "--optimiser.schedule-steps", "600")
+PROFILES = {
+    "full": Profile(),
+    # Features of 192x256 images are too small for five halvings: no feature-level row.
+    "short": Profile(
+        (*SMALL, *QUICK),
+        ("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
+        warm_start=240,
+        more=120,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One row of one seed: the arguments of adaptseg-train but for the run's place."""
+
+    gap: Gap
+    row: str
+    seed: int
+    arguments: tuple[str, ...]
+    stop_step: int | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.gap}_{self.row}_s{self.seed}"
+
+
+def main() -> int:
+    options = _options()
+    profile = PROFILES[options.profile]
+    rows = ("base", *profile.rows) if profile.warm_start else profile.rows
+    results: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        for gap in options.gaps:
+            for row in rows if not options.rows else [r for r in rows if r in options.rows or r == "base"]:
+                if _preset(gap, row) not in preset_names():
+                    continue
+                plan = _plan(profile, gap, row, seed, options)
+                _train(plan, options.out)
+                results.append(_score(plan, options))
+    _write(results, options)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camvid", type=Path, required=True, help="CamVid: train/ and val/, images/ and labels/")
+    parser.add_argument("--streets", type=Path, help="synthetic_streets; for the gap streets_to_camvid")
+    parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--profile", choices=PROFILES, default="short")
+    parser.add_argument("--gaps", nargs="+", choices=get_args(Gap), default=["streets_to_camvid"])
+    parser.add_argument("--rows", nargs="+", default=[], help="only these rows")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    return parser.parse_args()
+
+
+def _preset(gap: str, row: str) -> str:
+    return f"{gap}_{'source_only' if row in ('base', 'control') else row}_lite0"
+
+
+def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
+    source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
+    roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
+    flags = [*profile.flags, "--run.seed", str(seed)]
+    if row not in SOURCE_ROWS:
+        roots += ["--target.root", str(options.camvid)]
+        flags += ["--target.size", "192", "256"] if "--source.size" in profile.flags else []
+    stop = None
+    if profile.warm_start:
+        stop = {"base": profile.warm_start, "oracle": profile.warm_start + profile.more}.get(row, profile.more)
+        flags += ["--run.stop-step", str(stop), "--run.evaluate-every", "60"]
+        if row not in ("base", "oracle"):
+            base = options.out / f"{gap}_base_s{seed}" / "checkpoints" / f"step_{profile.warm_start:08d}"
+            flags += ["--generator.weights", str(base / "generator.safetensors")]
+    return Plan(gap, row, seed, (_preset(gap, row), *roots, *flags), stop)
+
+
+def _train(plan: Plan, out: Path) -> None:
+    """Train, or go on; a run whose score is written is done."""
+    run = out / plan.name
+    if (run / "score" / "result.json").is_file():
+        return
+    arguments = [*plan.arguments, "--run.dir", str(out), "--run.name", plan.name]
+    if any((run / "checkpoints").glob("step_*")):
+        arguments = ["--run.resume", str(run)]
+    _call("adaptseg_training.cli.train", arguments)
+
+
+def _score(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
+    run = options.out / plan.name
+    result = run / "score" / "result.json"
+    if not result.is_file():
+        split = "dusk" if plan.gap == "day_to_dusk" else "val"
+        data = ["--data.dataset", "camvid", "--data.root", str(options.camvid), "--data.split", split]
+        last = max((run / "checkpoints").glob("step_*"))
+        _call("adaptseg_training.cli.evaluate", ["--checkpoint", str(last), *data, "--out", str(result.parent)])
+    score = json.loads(result.read_bytes())
+    curve = json.loads((run / "metrics.json").read_bytes())["evaluations"]
+    return {
+        "gap": plan.gap,
+        "row": plan.row,
+        "seed": plan.seed,
+        "command": shlex.join(["adaptseg-train", *plan.arguments]),
+        "miou": score["miou"],
+        "miou10": score["miou_over"]["camvid-10"],
+        "accuracy": score["accuracy"],
+        "iou": score["iou"],
+        "images": score["images"],
+        "curve": [[e["step"], e["miou"]] for e in curve],
+    }
+
+
+def _call(module: str, arguments: Sequence[str]) -> None:
+    """A command of this project's, in a process of its own."""
+    print(f"$ {module.rsplit('.', 1)[-1]} {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    code = f"import sys; from {module} import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    record = {"machine": machine(), "profile": options.profile, "results": results}
+    (options.out / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    tables = [table(results, gap) for gap in options.gaps]
+    (options.out / "table.md").write_text("\n".join(tables), encoding="utf-8")
+    draw(results, options.out)
+    print("\n".join(tables))
+    print(json.dumps({"rows": len(results), "results": str(options.out / "results.json")}))
+
+
+def table(results: Sequence[dict[str, Any]], gap: str) -> str:
+    """Markdown: a line a row, IoU in points, mean and spread over the seeds, gain over the floor, gap closed."""
+    of_row: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        if result["gap"] == gap:
+            of_row.setdefault(result["row"], []).append(result)
+    if not of_row:
+        return ""
+    floor = of_row.get("control") or of_row.get("source_only")
+    low = None if floor is None else _points(floor, "miou")
+    high = _points(of_row["oracle"], "miou") if "oracle" in of_row else None
+    classes = list(next(iter(of_row.values()))[0]["iou"])
+    lines = [f"| {gap} | seeds | mIoU11 | mIoU10 | gain | gap closed | {' | '.join(classes)} |"]
+    lines.append("|---" * (6 + len(classes)) + "|")
+    for row, runs in of_row.items():
+        ours = _points(runs, "miou")
+        gain = "" if low is None else f"{ours - low:+.1f}"
+        closed = "" if low is None or high is None or high <= low else f"{100 * (ours - low) / (high - low):.0f} %"
+        each = [f"{100 * mean(run['iou'][name] or 0.0 for run in runs):.0f}" for name in classes]
+        cells = [row, str(len(runs)), _spread(runs, "miou"), _spread(runs, "miou10"), gain, closed, *each]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _points(runs: Sequence[dict[str, Any]], key: str) -> float:
+    return 100 * mean(run[key] for run in runs)
+
+
+def _spread(runs: Sequence[dict[str, Any]], key: str) -> str:
+    spread = f" ± {100 * stdev(run[key] for run in runs):.1f}" if len(runs) > 1 else ""
+    return f"{_points(runs, key):.1f}{spread}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

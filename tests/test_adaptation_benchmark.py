@@ -1,0 +1,59 @@
+"""benchmarks/adaptation.py: every row of every profile is a command that parses, and the table's arithmetic."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptseg_training.cli.train import parse_command
+from adaptseg_training.levels import uses_target
+from adaptseg_training.presets import preset_names
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def adaptation(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield importlib.import_module("adaptation")
+    for name in ("adaptation", "adaptation_plots", "contest"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("profile", ["short", "full"])
+@pytest.mark.parametrize("gap", ["streets_to_camvid", "day_to_dusk"])
+def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, profile: str, gap: str) -> None:
+    options = argparse.Namespace(camvid=Path("camvid"), streets=Path("streets"), out=Path("out"))
+    rows = [r for r in ("base", *adaptation.PROFILES[profile].rows) if adaptation._preset(gap, r) in preset_names()]
+    assert {"oracle", "single", "multi", "dacs"} < set(rows)
+    for row in rows:
+        plan = adaptation._plan(adaptation.PROFILES[profile], gap, row, 3, options)
+        config = parse_command(plan.arguments)[1]
+        assert uses_target(config) == (row not in adaptation.SOURCE_ROWS), row
+        assert config.run.seed == 3
+        assert config.evaluate is not None
+        assert config.source.size == config.evaluate.size
+        if profile == "short" and row not in ("base", "oracle"):
+            assert config.generator.weights.endswith(f"{gap}_base_s3/checkpoints/step_00000240/generator.safetensors")
+
+
+def test_all_rows_of_the_short_profile_are_trained_for_equally_many_steps(adaptation: Any) -> None:
+    short = adaptation.PROFILES["short"]
+    options = argparse.Namespace(camvid=Path("camvid"), streets=Path("streets"), out=Path("out"))
+    steps = {row: adaptation._plan(short, "streets_to_camvid", row, 0, options).stop_step for row in short.rows}
+    whole = {s + (0 if row == "oracle" else short.warm_start) for row, s in steps.items()}
+    assert len(whole) == 1
+
+
+def test_the_table_gives_gain_and_share_of_the_gap_closed(adaptation: Any) -> None:
+    def run(row: str, seed: int, miou: float) -> dict[str, Any]:
+        return {"gap": "g", "row": row, "seed": seed, "miou": miou, "miou10": miou, "iou": {"road": miou, "car": None}}
+
+    runs = [run("control", 0, 0.2), run("control", 1, 0.3), run("multi", 0, 0.35), run("oracle", 0, 0.65)]
+    lines = adaptation.table(runs, "g").splitlines()
+    assert lines[2].startswith("| control | 2 | 25.0 ± 7.1 | 25.0 ± 7.1 | +0.0 | 0 % | 25 | 0 |")
+    assert lines[3].startswith("| multi | 1 | 35.0 | 35.0 | +10.0 | 25 % |")
+    assert lines[4].startswith("| oracle | 1 | 65.0 | 65.0 | +40.0 | 100 % |")
