@@ -23,6 +23,11 @@ def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch], device:
     except Exception as error:
         for buffer, value in zip(moving, before, strict=True):
             buffer.copy_(value)
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            line = str(error).splitlines()[0]
+            raise StepError(
+                f"torch.compile failed: {line}. On a CPU it needs a C++ compiler. Go on with --run.no-compile."
+            ) from error
         if not _out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the activations: saving needs memory, too
