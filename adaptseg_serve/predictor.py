@@ -18,6 +18,7 @@ from adaptseg_serve.uncertainty import Uncertainty, mean_entropy, uncertainty_fr
 Runtime = Literal[
     "auto",
     "onnxruntime-cpu",
+    "onnxruntime-cpu-fp16",
     "onnxruntime-cpu-int8",
     "onnxruntime-cuda",
     "onnxruntime-cuda-fp16",

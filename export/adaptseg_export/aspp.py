@@ -56,11 +56,24 @@ def _taps(branches: list[nn.Conv2d]) -> dict[tuple[int, int], Tensor]:
     return taps
 
 
-def with_shifted_aspp(network: nn.Module) -> nn.Module:
-    """A copy of `network` whose ASPP heads are `ShiftedAspp`."""
+WINS_FROM = 2048
+"""Input channels from which the rewrite is faster; docs/adr/0003 has the figures."""
+
+
+def with_shifted_aspp(network: nn.Module, from_channels: int = WINS_FROM) -> nn.Module:
+    """`network`, or a copy whose ASPP heads of at least `from_channels` input channels are `ShiftedAspp`."""
+    heads = [module for module in network.modules() if isinstance(module, Aspp)]
+    if not any(_channels(head) >= from_channels for head in heads):
+        return network
     copied = copy.deepcopy(network)
     for module in list(copied.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, Aspp):
+            if isinstance(child, Aspp) and _channels(child) >= from_channels:
                 setattr(module, name, ShiftedAspp(child))
     return copied
+
+
+def _channels(head: Aspp) -> int:
+    branch = head.branches[0]
+    assert isinstance(branch, nn.Conv2d)
+    return branch.in_channels

@@ -1,28 +1,62 @@
-"""`adaptseg-export CHECKPOINT BUNDLE`."""
+"""`adaptseg-export CHECKPOINT BUNDLE`, `adaptseg-export --verify BUNDLE`, `adaptseg-export --benchmark BUNDLE`."""
 
 import sys
+from collections.abc import Callable
 
-from adaptseg_export.options import ExportOptions, parse
+from adaptseg_export.options import ExportOptions, VerifyOptions, parse, parse_verify
 from adaptseg_serve.errors import AdaptSegError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit codes: 0 written, 1 refused or failed, 2 usage."""
+    """Exit codes: 0 written, verified or measured; 1 refused or failed; 2 usage."""
+    words = sys.argv[1:] if argv is None else argv
+    if "--benchmark" in words:
+        from adaptseg_export import bench
+
+        return bench.main([word for word in words if word != "--benchmark"])
+    if "--verify" in words:
+        verify_options = parse_verify([word for word in words if word != "--verify"])
+        return _guarded(lambda: _verify(verify_options))
     options = parse(argv)
+    return _guarded(lambda: _run(options))
+
+
+def _guarded(work: Callable[[], int]) -> int:
     try:
-        _run(options)
+        return work()
     except AdaptSegError as error:
         print(f"adaptseg-export: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
-def _run(options: ExportOptions) -> None:
+def _run(options: ExportOptions) -> int:
     from adaptseg_export.export import export  # torch: not before the options are known to be right
     from adaptseg_export.report import report
 
-    parity = export(options, say=lambda line: print(line, file=sys.stderr))
+    parity = export(options, say=_say)
     report(parity, options.bundle)
+    return 0
+
+
+def _verify(options: VerifyOptions) -> int:
+    from adaptseg_export.probes import probes
+    from adaptseg_export.report import report_checks
+    from adaptseg_export.verify import load_those_here, verify
+    from adaptseg_serve.bundle import open_bundle
+
+    bundle = open_bundle(options.bundle)
+    predictors = load_those_here(bundle, _say, options.threads)
+    checks = verify(bundle, predictors, list(probes(bundle.preprocess, options.images)))
+    if options.score is not None:
+        from adaptseg_export.mious import score_all
+
+        checks = score_all(bundle, predictors, checks, options.score)
+    report_checks(checks)
+    return 1 if any(check.fault for check in checks) else 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Checkpoint -> bundle: trace, compare, and only then write."""
 
+import dataclasses
 import platform
 import shlex
 import subprocess
@@ -12,6 +13,8 @@ import onnx
 import torch
 
 import adaptseg_serve
+from adaptseg_export.artifacts import Artifact, make_artifact, make_fixed, say_artifact
+from adaptseg_export.aspp import with_shifted_aspp
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
 from adaptseg_export.official import SIZE, read_release
@@ -19,7 +22,9 @@ from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import Parity, compare, require
 from adaptseg_export.probes import probes
 from adaptseg_export.scoring import score
+from adaptseg_export.verify import Batches, parity_record
 from adaptseg_export.writer import Record, write_bundle
+from adaptseg_serve.bundle import MODEL
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -36,17 +41,51 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
     spec = preprocess_spec(checkpoint.config.generator, options.size or size)
     deployment = Deployment(MainLevel(load_generator(checkpoint)), spec).eval()
     with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch) / "model.onnx"
+        model = Path(scratch) / MODEL
         say("tracing the generator ...")
-        write_graph(deployment, model, half_weights=options.weights == "fp16")
+        graph = Deployment(with_shifted_aspp(deployment.network), spec)
+        write_graph(graph, model, half_weights=options.weights == "fp16")
         say(f"comparing onnxruntime with PyTorch ({model.stat().st_size / 1e6:.1f} MB graph) ...")
         parity = compare(deployment, model, probes(spec, options.images), options.weights)
         require(parity)
         unscored = record(checkpoint, options, spec, parity)
         if options.score is not None:
             say("scoring the graph on labelled images ...")
-        write_bundle(options.bundle, model, score(options, model, unscored), overwrite=options.overwrite)
+        scored = score(options, model, unscored)
+        artifacts = _artifacts(options, deployment, scored, model, Path(scratch), say)
+        write_bundle(
+            options.bundle,
+            model,
+            _with_artifacts(scored, parity, artifacts, list(probes(spec, options.images))),
+            graphs=[artifact.path for artifact in artifacts],
+            overwrite=options.overwrite,
+        )
     return parity
+
+
+def _artifacts(
+    options: ExportOptions, deployment: Deployment, record: Record, model: Path, scratch: Path, say: Say
+) -> list[Artifact]:
+    """The graphs that `--precisions` and `--fixed-shape` ask for; ParityError if one isn't admitted."""
+    found = []
+    for precision in options.precisions:
+        say(f"making the {precision} graph ...")
+        found.append(make_artifact(precision, options, deployment, record, model, scratch))
+    if options.fixed_shape:
+        found.append(make_fixed(record, model, scratch))
+    for artifact in found:
+        say_artifact(artifact, say)
+    return found
+
+
+def _with_artifacts(record: Record, parity: Parity, artifacts: list[Artifact], batches: Batches) -> Record:
+    mious = {data: result["miou"] for data, result in record.metrics.items() if "miou" in result}
+    reference = dataclasses.replace(parity.of_graph, miou=mious)
+    return dataclasses.replace(
+        record,
+        artifacts={artifact.path.name: artifact.record for artifact in artifacts},
+        parity_file=parity_record(batches, [reference, *(artifact.agreement for artifact in artifacts)]),
+    )
 
 
 def _open(options: ExportOptions, say: Say) -> tuple[Checkpoint, tuple[int, int]]:

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from adaptseg_training.config import Dataset
 
 Weights = Literal["fp32", "fp16"]
+Labelled = tuple[Dataset, Path, str]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class ExportOptions:
     Discriminators and the aux head are dropped; normalisation, upsampling and argmax go into the graph. The graph
     is then run beside PyTorch on several shapes and images, and the bundle is written only if the two agree in
     99.99 % of pixels and every other pixel is a tie (fp16 weights: 99.9 %).
+
+    Two more ways to call it: `adaptseg-export --verify BUNDLE` runs parity again on this machine, without torch;
+    `adaptseg-export --benchmark BUNDLE` is adaptseg-bench. Each has its own --help.
     """
 
     checkpoint: Annotated[Positional[str], arg(metavar="CHECKPOINT")]
@@ -39,12 +43,69 @@ class ExportOptions:
     """With --from-adaptsegnet: what its classes are, where their number (19, 16, 13) doesn't say it."""
     images: Annotated[tuple[Path, ...], arg(metavar="PATH ...")] = ()
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
-    score: Annotated[tuple[Dataset, Path, str] | None, arg(metavar="DATASET ROOT SPLIT")] = None
+    score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
     """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val."""
+    precisions: Annotated[tuple[Literal["fp16", "int8"], ...], arg(metavar="fp16|int8 ...")] = ()
+    """Further graphs in the bundle: int8 for CPUs (static, QDQ), fp16 for GPUs. Each is admitted only by --score."""
+    calibrate: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
+    """Frames that int8's ranges are taken from, 32 of them; rendered streets if not given. Labels aren't used."""
+    min_miou_ratio: float = 0.985
+    """A further graph's mIoU on --score must be at least this part of model.onnx's."""
+    min_sure_agreement: float = 0.99
+    """Least part of the pixels of which model.onnx is sure (softmax at least 0.9) that must keep their class."""
+    fixed_shape: bool = False
+    """Add a graph for one image of the input size only: no dynamic dimension, for runtimes that need that."""
     baseline: Path | None = None
     """Another checkpoint (the source-only one), scored beside it on the same images."""
     overwrite: bool = False
     """Replace the bundle that is there."""
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Run a bundle's parity again, here: each graph on each runtime of this machine, and against what was recorded.
+
+    Needs neither torch nor the checkpoint. Exit code 1 if anything says other things than it should.
+    """
+
+    bundle: Annotated[Positional[Path], arg(metavar="BUNDLE")]
+    """The bundle's folder."""
+    score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
+    """Compare mIoU on labelled images, too (needs the extra `train`)."""
+    images: Annotated[tuple[Path, ...], arg(metavar="PATH ...")] = ()
+    """Images, or folders of images, to compare on besides the rendered ones."""
+    threads: int = 0
+    """Threads of each runtime; 0: as many as this process may use."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """Measure a bundle on every runtime of this machine: time, memory, agreement, and mIoU if asked. Ends with JSON."""
+
+    bundle: Annotated[Positional[Path], arg(metavar="BUNDLE")]
+    """The bundle's folder."""
+    runtimes: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
+    """Only these, and the reference; all that this machine has if not given."""
+    sizes: Annotated[tuple[tuple[int, int], ...], arg(metavar="HEIGHT WIDTH ...")] = ()
+    """(height, width) of the images; the bundle's input size if not given."""
+    batches: Annotated[tuple[int, ...], arg(metavar="N ...")] = (1,)
+    """Images in one run."""
+    rounds: int = 30
+    """Calls of each; they take turns."""
+    threads: int = 0
+    """Threads of each runtime; 0: as many as this process may use."""
+    score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
+    """Labelled images for mIoU (needs the extra `train`)."""
+
+
+def parse_verify(argv: list[str] | None = None) -> VerifyOptions:
+    """Options of `adaptseg-export --verify`; exits with 2 on a usage error."""
+    return tyro.cli(VerifyOptions, prog="adaptseg-export --verify", args=argv)
+
+
+def parse_bench(argv: list[str] | None = None) -> BenchOptions:
+    """Options of `adaptseg-bench`; exits with 2 on a usage error."""
+    return tyro.cli(BenchOptions, prog="adaptseg-bench", args=argv)
 
 
 def parse(argv: list[str] | None = None) -> ExportOptions:

@@ -23,9 +23,23 @@ def probes(spec: PreprocessSpec, paths: Sequence[Path] = ()) -> Iterator[tuple[s
     for shape in ODD_SHAPES:
         yield "noise", noise.integers(0, 256, (*shape, 3), dtype=np.uint8)
     for look in LOOKS:
-        yield f"street, {look}", np.stack([render_street(seed, look, spec.size)[0] for seed in range(2)])
+        frames = [spec.resize_image(render_street(seed, look, _drawable(spec.size))[0]) for seed in range(2)]
+        yield f"street, {look}", np.stack(frames)
     for path in _images(paths):
         yield path.name, spec.resize_image(_read(path))[None]
+
+
+def street(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """(N, H, W, 3) uint8 RGB: rendered streets, N of them."""
+    count, *size = shape
+    spec = PreprocessSpec((size[0], size[1]))
+    frames = [render_street(seed, LOOKS[seed % len(LOOKS)], _drawable(spec.size))[0] for seed in range(count)]
+    return np.stack([spec.resize_image(frame) for frame in frames])
+
+
+def _drawable(size: tuple[int, int]) -> tuple[int, int]:
+    """The least size that a street is drawn at is 64 x 64."""
+    return max(64, size[0]), max(64, size[1])
 
 
 def _images(paths: Sequence[Path]) -> list[Path]:

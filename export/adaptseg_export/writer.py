@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adaptseg_serve.bundle import FORMAT, FORMAT_VERSION, MANIFEST, MODEL, file_record, open_bundle
+from adaptseg_serve.bundle import FORMAT, FORMAT_VERSION, MANIFEST, MODEL, PARITY, file_record, open_bundle
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import IGNORE_ID, LabelSet
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -30,10 +30,17 @@ class Record:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
     reference: Reference | None = None
+    artifacts: Mapping[str, Any] = field(default_factory=dict)
+    """Graphs beside model.onnx: file name -> {"precision", and "shape" where it is fixed, and its gates}."""
+    parity_file: Mapping[str, Any] = field(default_factory=dict)
+    """The content of parity.json."""
 
 
-def write_bundle(folder: Path, model: Path, record: Record, *, overwrite: bool = False) -> None:
-    """Write `model` (an ONNX file) and its manifest to `folder` by way of a temporary folder beside it.
+def write_bundle(
+    folder: Path, model: Path, record: Record, *, graphs: Iterable[Path] = (), overwrite: bool = False
+) -> None:
+    """Write `model` (an ONNX file), `graphs` (those of `record.artifacts`) and the manifest to `folder`, by way of a
+    temporary folder beside it.
 
     Raises BundleError if `folder` exists and is not a bundle, or is one and `overwrite` is false; the bundle
     that was there stays until the new one has been opened and verified.
@@ -45,7 +52,11 @@ def write_bundle(folder: Path, model: Path, record: Record, *, overwrite: bool =
     try:
         staging.chmod(0o755)
         shutil.copyfile(model, staging / MODEL)
-        manifest = manifest_of(record, {MODEL: file_record(staging / MODEL)})
+        for graph in graphs:
+            shutil.copyfile(graph, staging / graph.name)
+        if record.parity_file:
+            (staging / PARITY).write_text(json.dumps(record.parity_file, indent=1) + "\n", encoding="utf-8")
+        manifest = manifest_of(record, {path.name: file_record(path) for path in sorted(staging.iterdir())})
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         open_bundle(staging)
         _swap(staging, folder)
@@ -91,6 +102,7 @@ def manifest_of(record: Record, files: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": dict(record.metrics),
         "parity": dict(record.parity),
         **({"reference": record.reference.record()} if record.reference else {}),
+        **({"artifacts": dict(record.artifacts)} if record.artifacts else {}),
         "files": dict(files),
     }
 

@@ -1,0 +1,46 @@
+"""mIoU of predictors on a labelled data set. Needs the extra `train`, whose data sets are torch's."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from adaptseg_export.options import Labelled
+from adaptseg_export.verify import REFERENCE, Check
+from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.predictor import Predictor
+
+
+def mious(bundle: Bundle, predictors: Mapping[str, Predictor], labelled: Labelled) -> dict[str, float | None]:
+    """mIoU (0..1) by runtime on the images of (dataset, root, split)."""
+    try:
+        from adaptseg_training.config import DomainConfig
+        from adaptseg_training.data.domains import open_domain
+        from adaptseg_training.evaluate import evaluate, scorer
+    except ImportError as error:
+        raise ConfigError(
+            f"--score needs the training package's data sets ({error}). Install: pip install 'adaptseg-serve[train]'"
+        ) from error
+    dataset, root, split = labelled
+    images = open_domain(DomainConfig(dataset=dataset, root=(Path(root),), split=split), "score")
+    found = {}
+    for runtime, predictor in predictors.items():
+        scores = evaluate(scorer(predictor, bundle.preprocess, bundle.labels.name, images), images)
+        found[runtime] = scores.summary()["miou"]
+    return found
+
+
+def score_all(
+    bundle: Bundle, predictors: Mapping[str, Predictor], checks: list[Check], labelled: Labelled
+) -> list[Check]:
+    """`checks` with the mIoU of each; one far below the reference's fails."""
+    data, found = f"{labelled[0]}/{labelled[2]}", mious(bundle, predictors, labelled)
+    extra = bundle.manifest.get("artifacts", {})
+    scored = []
+    for check in checks:
+        agreement, miou = check.agreement, found[check.agreement.runtime]
+        ratio = extra.get(agreement.graph, {}).get("min_miou_ratio", 0.98)
+        low = miou is None or miou < ratio * (found[REFERENCE] or 0.0)
+        fault = check.fault or (f"mIoU {miou}, the reference has {found[REFERENCE]}" if low else "")
+        scored.append(Check(dataclasses.replace(agreement, miou={data: miou}), fault))
+    return scored
