@@ -65,6 +65,16 @@ def test_the_bundle_records_where_it_comes_from(bundle: Path) -> None:
     assert opened.manifest["parity"]["agreement"] >= 0.9999
 
 
+def test_parity_is_a_file_in_the_bundle(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    found = opened.parity()["artifacts"][MODEL]
+    assert found["against"].startswith("torch")
+    assert found["agreement"] >= 0.9999
+    assert found["disagreeing"] == found["ties"]
+    assert all(sum(c["label_counts"]) == np.prod(c["shape"]) for c in found["comparisons"])
+    assert len(opened.parity()["frames"]) == len(found["comparisons"])
+
+
 def test_no_folder_of_the_exporting_machine_travels(bundle: Path) -> None:
     assert "/home/me" not in (bundle / MANIFEST).read_text()
     model = (bundle / MODEL).read_bytes()

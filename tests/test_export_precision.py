@@ -1,6 +1,5 @@
 """The ASPP rewrite, fp16 arithmetic, static int8, fixed shapes: each against what it stands for."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,21 +8,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
+from adaptseg_export.agreement import Agreement, Comparison
+from adaptseg_export.artifacts import CALIBRATION_FRAMES, _admit, calibration_frames, make_artifact, make_fixed
 from adaptseg_export.aspp import WINS_FROM, ShiftedAspp, with_shifted_aspp
-from adaptseg_export.cli import main
+from adaptseg_export.deployment import Deployment
 from adaptseg_export.graph import write_graph
+from adaptseg_export.options import ExportOptions
+from adaptseg_export.parity import ParityError
 from adaptseg_export.precision import HalfDeployment, write_int8
+from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MODEL, open_bundle
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.runtimes.graph import read_graph
-from adaptseg_training.checkpoint import GENERATOR, RECORD
-from adaptseg_training.config import DomainConfig, GeneratorConfig, TrainConfig
-from adaptseg_training.models import build_generator
 from adaptseg_training.models.aspp import Aspp
-from adaptseg_training.parsing import to_settings
 
 SIZE = (64, 96)
 SPEC = PreprocessSpec(SIZE, mean=(127.0,) * 3, std=(128.0,) * 3)
@@ -87,24 +88,19 @@ def test_the_rewritten_head_exports_with_dynamic_sizes_and_fp16_computes_in_fp16
         assert (label_map == upsampled.argmax(1).numpy()).mean() > 0.98
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """lite0 with an untrained head: labels mean nothing, yet graphs can be compared."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    torch.manual_seed(0)
-    config = GeneratorConfig(backbone="lite0", weights="none")
-    generator = build_generator(config, 19, aux=False).eval()
-    settings = to_settings(replace(TrainConfig(), generator=config, source=DomainConfig(size=SIZE)))
-    record = {"step": 7, "preset": "smoke", "command": "adaptseg-train smoke", "metrics": {}, "config": settings}
-    (folder / RECORD).write_text(json.dumps(record))
-    save_file(generator.state_dict(), folder / GENERATOR)
-    return folder
+def test_int8_needs_labelled_images(tmp_path: Path, tiny_bundle: Path) -> None:
+    tiny = open_bundle(tiny_bundle)
+    record, options = Record("x", tiny.preprocess, CITYSCAPES), ExportOptions("checkpoint", tmp_path / "b")
+    with pytest.raises(ConfigError, match="add --score DATASET ROOT SPLIT"):
+        make_artifact("int8", options, Deployment(Small(), SPEC), record, tiny.model_path, tmp_path)
 
 
-def test_int8_needs_labelled_images(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(checkpoint), str(tmp_path / "b"), "--precisions", "int8"]) == 1
-    assert "add --score DATASET ROOT SPLIT" in capsys.readouterr().err
-    assert not (tmp_path / "b").exists()
+def test_calibration_frames_are_of_the_networks_size() -> None:
+    rendered = calibration_frames(ExportOptions("c", Path("b")), SPEC)
+    assert {frame.shape for frame in rendered} == {(1, *SIZE, 3)}
+    assert len(rendered) >= 16
+    streets = ("streets", Path(), "dusk")
+    assert len(calibration_frames(ExportOptions("c", Path("b"), calibrate=streets), SPEC)) == CALIBRATION_FRAMES  # type: ignore[arg-type]
 
 
 def test_int8_is_uint8_by_int8_per_channel_in_standard_operators(tmp_path: Path, tiny_bundle: Path) -> None:
@@ -120,17 +116,31 @@ def test_int8_is_uint8_by_int8_per_channel_in_standard_operators(tmp_path: Path,
     assert 0 < np.abs(exact[1] - rough[1]).max() < 0.1 * np.abs(exact[1]).max()
 
 
-def test_fixed_shape_and_parity_travel_in_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
-    assert main([str(checkpoint), str(tmp_path / "b"), "--fixed-shape"]) == 0
+def test_a_fixed_shape_is_the_same_graph_with_every_dimension_known(tmp_path: Path, tiny_bundle: Path) -> None:
+    tiny = open_bundle(tiny_bundle)
+    record = Record("fixed", tiny.preprocess, CITYSCAPES)
+    artifact = make_fixed(record, tiny.model_path, tmp_path)
+    assert artifact.agreement.only_ties
+    with_fixed = replace(record, artifacts={artifact.path.name: artifact.record})
+    write_bundle(tmp_path / "b", tiny.model_path, with_fixed, graphs=[artifact.path])
     bundle = open_bundle(tmp_path / "b")
+    assert bundle.manifest["artifacts"] == {"model.fixed.onnx": {"precision": "fp32", "shape": [1, 48, 64, 3]}}
     assert bundle.graph("fp32") == MODEL
-    assert bundle.manifest["artifacts"] == {"model.fixed.onnx": {"precision": "fp32", "shape": [1, *SIZE, 3]}}
     assert read_graph(bundle, "model.fixed.onnx")
-    model = onnx.load(str(tmp_path / "b" / "model.fixed.onnx"))
-    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, *SIZE, 3]
-    parity = bundle.parity()["artifacts"]
-    assert parity[MODEL]["against"].startswith("torch")
-    assert parity[MODEL]["agreement"] >= 0.9999
-    assert parity[MODEL]["disagreeing"] == parity[MODEL]["ties"]
-    assert sum(parity[MODEL]["comparisons"][0]["label_counts"]) == 65 * 129
-    assert parity["model.fixed.onnx"]["disagreeing"] == parity["model.fixed.onnx"]["ties"]
+    model = onnx.load(str(bundle.path / "model.fixed.onnx"))
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 48, 64, 3]
+
+
+def admitted(miou: float, sure_disagreeing: int) -> None:
+    comparison = Comparison("street", (1, 100, 100), sure_disagreeing, 0, 0.1, 5000, sure_disagreeing)
+    agreement = Agreement("model.int8.onnx", "onnxruntime-cpu-int8", MODEL, (comparison,), {"camvid/val": miou})
+    options = ExportOptions("checkpoint", Path("bundle"), min_miou_ratio=0.985, min_sure_agreement=0.99)
+    _admit(agreement, {"camvid/val": {"miou": 0.4}}, options)
+
+
+def test_a_lower_precision_is_refused_with_the_figure_that_is_too_low() -> None:
+    admitted(0.3941, 50)
+    with pytest.raises(ParityError, match=r"mIoU on camvid/val is 0\.39, model\.onnx has 0\.4; needed is 0\.985"):
+        admitted(0.39, 50)
+    with pytest.raises(ParityError, match=r"98\.980% of the pixels of which that is sure; needed are 99\.00%"):
+        admitted(0.4, 51)
