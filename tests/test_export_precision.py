@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from adaptseg_export import artifacts
 from adaptseg_export.agreement import Agreement, Comparison
-from adaptseg_export.artifacts import CALIBRATION_FRAMES, _admit, calibration_frames, make_artifact, make_fixed
+from adaptseg_export.artifacts import _admit, calibration_frames, make_artifact, make_fixed
 from adaptseg_export.aspp import WINS_FROM, ShiftedAspp, with_shifted_aspp
 from adaptseg_export.deployment import Deployment
 from adaptseg_export.graph import write_graph
@@ -95,12 +96,12 @@ def test_int8_needs_labelled_images(tmp_path: Path, tiny_bundle: Path) -> None:
         make_artifact("int8", options, Deployment(Small(), SPEC), record, tiny.model_path, tmp_path)
 
 
-def test_calibration_frames_are_of_the_networks_size() -> None:
-    rendered = calibration_frames(ExportOptions("c", Path("b")), SPEC)
-    assert {frame.shape for frame in rendered} == {(1, *SIZE, 3)}
-    assert len(rendered) >= 16
-    streets = ("streets", Path(), "dusk")
-    assert len(calibration_frames(ExportOptions("c", Path("b"), calibrate=streets), SPEC)) == CALIBRATION_FRAMES  # type: ignore[arg-type]
+def test_calibration_frames_are_spread_and_of_the_networks_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "CALIBRATION_FRAMES", 3)
+    options = ExportOptions("c", Path("b"), calibrate=("streets", Path(), "dusk"))
+    frames = calibration_frames(options, SPEC)
+    assert [frame.shape for frame in frames] == [(1, *SIZE, 3)] * 3
+    assert len({frame.tobytes() for frame in frames}) == 3
 
 
 def test_int8_is_uint8_by_int8_per_channel_in_standard_operators(tmp_path: Path, tiny_bundle: Path) -> None:
