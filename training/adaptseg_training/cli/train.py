@@ -9,16 +9,12 @@ from typing import NoReturn
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
+from adaptseg_training.cli.train_help import preset_list, short_help
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.parsing import PROG, parse
-from adaptseg_training.presets import preset_flags, preset_names, preset_summary
+from adaptseg_training.presets import preset_flags
 
-DESCRIPTION = f"""Adapt a generator to an unlabelled target domain.
-
-  {PROG} PRESET [--main.adv-weight 5e-4 ...]    a preset below, or a YAML file of your own; flags win over it
-  {PROG} --run.resume RUN                       go on with an interrupted run
-
-Presets:"""
+_DRY_RUN, _PRESETS, _SWEEP = "--dry-run", "--presets", "--sweep"
 
 
 def main() -> NoReturn:
@@ -26,9 +22,21 @@ def main() -> NoReturn:
 
 
 def train_command(argv: Sequence[str]) -> int:
-    """Parse, then train; returns the exit code."""
-    preset, config = parse_command(argv)
+    """Parse, then train, sweep or tell what training would do; returns the exit code."""
+    if _PRESETS in argv:
+        print(preset_list())
+        return 0
+    words, sweeps = _take_sweeps([word for word in argv if word != _DRY_RUN])
+    preset, config = parse_command(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if sweeps:
+        from adaptseg_training.sweep import run_sweep
+
+        return run_sweep(words, sweeps, parse_command, dry=_DRY_RUN in argv)
+    if _DRY_RUN in argv:
+        from adaptseg_training.dry_run import dry_run
+
+        return dry_run(config, preset)
     from adaptseg_training.engine import train
 
     return train(config, preset=preset, command=shlex.join([PROG, *argv]))
@@ -40,10 +48,10 @@ def parse_command(argv: Sequence[str]) -> tuple[str, TrainConfig]:
     Settings come from the preset (or the resumed run's config.yaml) and then from the flags: the last one counts.
     """
     if not argv:
-        raise ConfigError(f"which preset? {PROG} PRESET, one of {', '.join(preset_names())}; or {PROG} --help.")
+        raise ConfigError(f"which preset? {PROG} PRESET; {PROG} --presets lists them, {PROG} --help explains.")
     preset, flags = ("", list(argv)) if argv[0].startswith("-") else (argv[0], list(argv[1:]))
-    if not {"-h", "--help"}.isdisjoint(flags):
-        parse(["--help"], description=_description())
+    if not {"-h", "--help", "--help-all"}.isdisjoint(flags):
+        _help(preset, whole="--help-all" in flags)
     resumed = _resumed_run(flags)
     if resumed is not None:
         preset = preset or str(resumed / "config.yaml")
@@ -53,10 +61,27 @@ def parse_command(argv: Sequence[str]) -> tuple[str, TrainConfig]:
     return preset, parse(flags)
 
 
-def _description() -> str:
-    width = max(map(len, preset_names()))
-    rows = [f"  {name:{width}}  {preset_summary(name)}" for name in preset_names()]
-    return "\n".join([DESCRIPTION, *rows])
+def _help(preset: str, whole: bool) -> NoReturn:
+    """Print the help, short or whole, with the values of `preset`, and end the process."""
+    flags = preset_flags(preset) if preset else []
+    if whole:
+        parse([*flags, "--help"])
+    print(short_help(parse(flags)))
+    raise SystemExit(0)
+
+
+def _take_sweeps(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`argv` without its --sweep flags, and their values."""
+    words, sweeps = [], []
+    rest = iter(argv)
+    for word in rest:
+        if word == _SWEEP:
+            sweeps.append(next(rest, ""))
+        elif word.startswith(f"{_SWEEP}="):
+            sweeps.append(word.partition("=")[2])
+        else:
+            words.append(word)
+    return words, sweeps
 
 
 def _resumed_run(flags: Sequence[str]) -> Path | None:
