@@ -62,6 +62,10 @@ def plan(config: TrainConfig, adaptation: Adaptation) -> Iterator[str]:
         adapts = level.adapts and config.target is not None
         adversarial = f"adversarial {level.adv_weight:g} on {level.space}, {gan}" if adapts else "no adaptation"
         yield f"level {level.name}: segmentation {level.seg_weight:g}, {adversarial}"
+    if config.fourier:
+        yield f"source images in the target's colours by Fourier amplitudes, window {config.fourier:g}"
+    if config.self_training.weight:
+        yield f"self-training on mixed images: {config.self_training.weight:g}"
     generator, optimiser, run = config.generator, config.optimiser, config.run
     yield (
         f"generator: {generator.backbone}, {generator.aspp_branches} ASPP branches, batch norm {generator.bn}, "

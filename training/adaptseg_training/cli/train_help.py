@@ -25,12 +25,21 @@ To begin: smoke (a minute, needs nothing), demo (your own frames), gta5_to_citys
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 stopped by SIGINT and SIGTERM (the run is saved)."""
 
 ESSENTIAL = {
-    "method": ("label-set", "gan", "aux.seg-weight", "aux.adv-weight", "main.seg-weight", "main.adv-weight"),
+    "method": (
+        "label-set",
+        "gan",
+        "aux.seg-weight",
+        "aux.adv-weight",
+        "main.seg-weight",
+        "main.adv-weight",
+        "main.space",
+        "fourier",
+        "self-training.weight",
+    ),
     "generator": ("generator.backbone", "generator.weights", "generator.aspp-branches", "generator.bn"),
     "optimiser": (
         "optimiser.lr",
         "optimiser.weight-decay",
-        "optimiser.nesterov",
         "optimiser.param-groups",
         "optimiser.schedule-steps",
         "optimiser.accumulate",
@@ -41,11 +50,9 @@ ESSENTIAL = {
         "source.split",
         "source.size",
         "source.augment",
-        "source.skip-unreadable",
     ),
     "run": (
         "run.name",
-        "run.dir",
         "run.resume",
         "run.stop-step",
         "run.batch-size",

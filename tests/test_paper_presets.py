@@ -1,0 +1,146 @@
+"""Every preset takes three real steps on tiny data sets of the official layouts, and is what its header says."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.camvid_tree import write_camvid
+from helpers.official_trees import write_cityscapes, write_cross_city, write_gta5, write_synscapes, write_synthia
+
+from adaptseg_training.cli.train import parse_command
+from adaptseg_training.config import TrainConfig
+from adaptseg_training.dry_run import dry_run
+from adaptseg_training.presets import preset_header, preset_names, preset_path
+
+TINY = "--generator.weights none --generator.resnet-layers 1 1 1 1 --run.batch-size 1 --run.workers 0 --run.device cpu"
+SIZE = ("32", "64")
+FEATURE_SIZE = ("256", "256")
+"""A discriminator needs 32 x 32 of what it sees, and features are an eighth of the image."""
+PAPER = tuple(name for name in preset_names() if name.endswith(("_paper", "_official", "_modern")))
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny data sets, each called as in DomainConfig.dataset."""
+    root = tmp_path_factory.mktemp("trees")
+    size = (64, 128)
+    write_gta5(root / "gta5", size=size)
+    write_synthia(root / "synthia", size=size)
+    write_synscapes(root / "synscapes", size=size)
+    write_cityscapes(root / "cityscapes", size=size)
+    write_cross_city(root / "cross_city", size=size)
+    label_maps = {"0006R0_1": np.full(size, 3, np.uint8), "0001TP_2": np.full(size, 8, np.uint8)}
+    for split in ("train", "val"):
+        write_camvid(root / "camvid", label_maps, split)
+    write_camvid(root, label_maps, "synthetic_streets")
+    (root / "frames").symlink_to(root / "camvid" / "train" / "images")
+    return root
+
+
+def tiny(name: str, trees: Path, *flags: str) -> TrainConfig:
+    """The preset on the tiny data, with a network of four blocks and small images."""
+    config = parse_command([name])[1]
+    argv = [name, *TINY.split()]
+    size = FEATURE_SIZE if config.main.space == "feature" else SIZE
+    for domain in ("source", "target", "evaluate"):
+        described = getattr(config, domain)
+        if described is not None:
+            argv += [f"--{domain}.size", *size]
+            if described.dataset != "streets":
+                argv += [f"--{domain}.root", str(trees / described.dataset)]
+    return parse_command([*argv, *flags])[1]
+
+
+def told(config: TrainConfig, name: str) -> str:
+    lines: list[str] = []
+    assert dry_run(config, name, say=lines.append) == 0
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_takes_three_steps(name: str, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tiny(name, trees)
+    said = told(config, name)
+    assert re.search(r"seg/main \d+\.\d+", said), said
+    for level in ("aux", "main"):
+        adapts = getattr(config, level).adv_weight > 0 and config.target is not None
+        assert (f"adv/{level} " in said) == adapts
+        assert (f"{level} discriminator" in said) == adapts
+    assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_preset_of_the_paper_is_what_its_name_says(name: str) -> None:
+    config = parse_command([name])[1]
+    generator, optimiser = config.generator, config.optimiser
+    family = (generator.aspp_branches, generator.bn, optimiser.param_groups, optimiser.nesterov, optimiser.weight_decay)
+    assert family == {
+        "paper": (4, "reference", "dedup", True, 1e-4),
+        "official": (2, "reference", "legacy", False, 5e-4),
+        "modern": (4, "frozen", "dedup", False, 5e-4),
+    }[name.rpartition("_")[2]]
+    assert (generator.backbone == "vgg16") == ("vgg16" in name)
+    assert (config.gan == "ls") == ("_ls_" in name or name.endswith("multi_modern"))
+    assert (config.main.space == "feature") == ("_feature_" in name)
+    assert (config.target is None) == ("source_only" in name or "oracle" in name)
+    assert (config.aux.adv_weight > 0) == ("_multi_" in name)
+    assert (optimiser.schedule_steps, config.run.stop_step) == (250_000, 150_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("gta5_to_cityscapes_multi_paper", (0.1, 0.0002, 0.001)),
+        ("gta5_to_cityscapes_multi_official", (0.1, 0.00005, 0.0005)),
+        ("gta5_to_cityscapes_single_paper", (0, 0, 0.001)),
+        ("gta5_to_cityscapes_single_ls_official", (0, 0, 0.01)),
+        ("cityscapes_to_rome_multi_paper", (0.1, 0.0005, 0.0005)),
+    ],
+)
+def test_the_lambdas_are_those_of_the_design(name: str, weights: Sequence[float]) -> None:
+    config = parse_command([name])[1]
+    assert (config.aux.seg_weight, config.aux.adv_weight, config.main.adv_weight) == tuple(weights)
+    assert config.main.seg_weight == 1
+
+
+def test_every_preset_of_the_paper_is_in_its_document_and_names_no_other() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_]+_(?:paper|official|modern))`", document))
+    assert named == set(PAPER)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_published_figure_in_a_header_is_the_documents(name: str) -> None:
+    """A row that names a preset and gives a published mIoU gives the one in the preset's header."""
+    document = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\d\d\.\d", preset_header(name).reproduces)
+    rows = [line for line in document.splitlines() if f"`{name}`" in line]
+    assert all(any(figure in row for row in rows) for figure in figures)
+
+
+def test_a_dry_run_tells_what_the_run_would_do(trees: Path) -> None:
+    name = "gta5_to_cityscapes_multi_paper"
+    said = told(tiny(name, trees, "--run.dir", "elsewhere"), name)
+    for part in (
+        "level aux: segmentation 0.1, adversarial 0.0002 on output, binary cross-entropy",
+        "momentum 0.9 (Nesterov), weight decay 0.0001, dedup groups",
+        "poly 0.9 over 250000 steps, stop at 150000",
+        "source: gta5: 3 images, the first 64x128 -> 32x64, labels: cityscapes",
+        "target: cityscapes train: 4 images",
+        "evaluate: cityscapes val: 2 images",
+        "classes: cityscapes (19)",
+        "memory of this process",
+        "150000 steps: about ",
+        f"elsewhere/{name}/",
+    ):
+        assert part in said
+
+
+def test_the_presets_lie_as_readable_files() -> None:
+    for name in PAPER:
+        lines = preset_path(name).read_text().splitlines()
+        assert len(lines) < 30
+        assert max(map(len, lines)) <= 120
