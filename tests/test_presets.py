@@ -1,8 +1,6 @@
 """Every preset that ships parses, and a wrong word is answered with the right one."""
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 

@@ -163,5 +163,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _name(device: torch.device) -> str:
-    name: Any = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    name: Any = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    )
     return str(name)

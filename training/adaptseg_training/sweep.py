@@ -66,7 +66,9 @@ def _pairs(sweep: str) -> list[tuple[str, str]]:
     flag, _, values = sweep.partition("=")
     listed = [value for value in values.split(",") if value]
     if not flag or not listed:
-        raise ConfigError(f"--sweep {sweep!r}: expected FLAG=VALUE,VALUE,... as in --sweep main.adv-weight=0.0005,0.001")
+        raise ConfigError(
+            f"--sweep {sweep!r}: expected FLAG=VALUE,VALUE,... as in --sweep main.adv-weight=0.0005,0.001"
+        )
     return [(flag.removeprefix("--"), value) for value in listed]
 
 

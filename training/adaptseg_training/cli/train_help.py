@@ -105,7 +105,8 @@ def _line(name: str, config: TrainConfig) -> str:
     parts = wrap(shorten(text, 2 * (WIDTH - _COLUMN), placeholder=" ..."), WIDTH - _COLUMN)
     if len(left) >= _COLUMN:
         parts = ["", *parts]
-    return "\n".join(f"{head:{_COLUMN}}{line}".rstrip() for head, line in zip_longest((left,), parts or [""], fillvalue=""))
+    rows = zip_longest((left,), parts or [""], fillvalue="")
+    return "\n".join(f"{head:{_COLUMN}}{part}".rstrip() for head, part in rows)
 
 
 def _lookup(name: str, config: TrainConfig) -> tuple[str, object]:
