@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import GeneratorType
-from typing import Any
 
 import torch
 from torch import nn
@@ -163,7 +162,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _name(device: torch.device) -> str:
-    name: Any = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    )
-    return str(name)
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"

@@ -45,9 +45,8 @@ def preset_path(name: str) -> Path:
 
 def preset_header(name: str) -> Header:
     """What the opening comment of a preset that ships says: a summary, then a line 'Reproduces: ...'."""
-    lines = [
-        line.lstrip("# ") for line in preset_path(name).read_text(encoding="utf-8").splitlines() if line[:1] == "#"
-    ]
+    text = preset_path(name).read_text(encoding="utf-8")
+    lines = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     reproduces = next(line for line in lines if line.startswith("Reproduces:"))
     return Header(lines[0], reproduces.removeprefix("Reproduces:").strip())
 
