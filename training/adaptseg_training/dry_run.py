@@ -116,7 +116,7 @@ def measured(
             began = time.perf_counter()
             batches: list[Batch] = next(stream)
             waits.append(time.perf_counter() - began)
-            losses = attempt(adaptation, step, [batch.to(device) for batch in batches])  # its floats wait for the GPU
+            losses = attempt(adaptation, step, batches, device)  # its floats wait for the GPU
             seconds.append(time.perf_counter() - began - waits[-1])
     yield ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     yield memory(device)

@@ -75,7 +75,7 @@ def to_flags(settings: dict[str, Any], prefix: str = "") -> list[str]:
     return flags
 
 
-def setting_names(kind: type = TrainConfig, prefix: str = "") -> tuple[str, ...]:
+def setting_names(kind: Any = TrainConfig, prefix: str = "") -> tuple[str, ...]:
     """Every setting by its full name: gan, main, main.adv_weight ..."""
     hints = get_type_hints(kind)
     names: list[str] = []
