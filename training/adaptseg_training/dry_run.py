@@ -12,7 +12,6 @@ from pathlib import Path
 from types import GeneratorType
 
 import torch
-from torch import nn
 
 from adaptseg_serve.labels import find_label_set
 from adaptseg_training.adaptation import Adaptation, Batch
@@ -94,9 +93,8 @@ def found(config: TrainConfig, domains: Domains) -> Iterator[str]:
 
 def networks(adaptation: Adaptation) -> Iterator[str]:
     """Parameters of each part."""
-    generator = adaptation.generator
-    parts: dict[str, nn.Module] = {"backbone": generator.backbone}
-    parts |= {f"{name} head": head for name, head in generator.heads.items()}
+    children = adaptation.generator.named_children()
+    parts = {name if name == "backbone" else f"{name} head": part for name, part in children}
     parts |= {f"{name} discriminator": d for name, d in adaptation.discriminators.items()}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     yield ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
