@@ -27,7 +27,8 @@ import torch
 from contest import machine, take_turns
 from torch import Tensor
 
-from adaptseg_training.adaptation import Adaptation, Batch, Losses
+from adaptseg_training.adaptation import Adaptation, Losses
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, GeneratorConfig, OptimiserConfig, RunConfig, TrainConfig
 from adaptseg_training.devices import choose_device
 from adaptseg_training.levels import Level

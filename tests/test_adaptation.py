@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.levels import active_levels, reference_levels
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers.runs import assert_same, assert_same_run, last, train, write_tiny
 
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import load_checkpoint
 from adaptseg_training.config import GeneratorConfig, LevelConfig, Precision, RunConfig, TrainConfig
 from adaptseg_training.precision import set_up_arithmetic

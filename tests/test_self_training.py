@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from adaptseg_serve.labels import IGNORE_ID
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import (
     DomainConfig,
     GeneratorConfig,

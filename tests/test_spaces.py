@@ -8,7 +8,8 @@ import torch
 from scipy.stats import entropy
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import (
     DomainConfig,
     GeneratorConfig,

@@ -23,8 +23,9 @@ from helpers.runs import (
 )
 from torch import Tensor, nn
 
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.agreement import Ready
+from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import load_checkpoint
 from adaptseg_training.config import GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.interrupts import Interrupt

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.levels import reference_levels
 from adaptseg_training.models.official import from_official
 from adaptseg_training.optim import RepeatingSgd

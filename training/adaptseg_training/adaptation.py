@@ -11,12 +11,13 @@ Around it stand two optional pieces of their own: source images may be restyled 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.fourier import swap_amplitudes
 from adaptseg_training.levels import Level, active_levels, check_adaptation
@@ -49,31 +50,6 @@ Losses = dict[str, Tensor]
 """Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; self/*.
 
 Raw: before the weights of eq. 5. disc_* are the unhalved domain losses."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch of each domain; the sizes of the domains may differ."""
-
-    source_images: Tensor
-    """(N, 3, H, W) uint8 RGB, 0..255."""
-    source_labels: Tensor
-    """(N, H, W) uint8 or int64 train ids, 255 ignored."""
-    target_images: Tensor | None = None
-    """(M, 3, H', W') uint8 RGB; None trains on the source alone."""
-    weight: float = 1.0
-    """Labelled pixels of this batch over their mean across the ranks: with it the mean of the ranks' segmentation
-    losses, each a mean over its own pixels, is the mean over the pixels of all (see World)."""
-
-    def to(self, device: torch.device) -> "Batch":
-        """A copy on `device`; asynchronous from pinned memory."""
-        target = self.target_images
-        return Batch(
-            self.source_images.to(device, non_blocking=True),
-            self.source_labels.to(device, non_blocking=True),
-            None if target is None else target.to(device, non_blocking=True),
-            self.weight,
-        )
 
 
 class Adaptation:
@@ -178,7 +154,7 @@ class Adaptation:
         size = _size(batch.source_images)
         total = torch.zeros((), device=batch.source_images.device)
         for level in self.levels:
-            loss = batch.weight * segmentation_loss(upsample(_logits(seen, level), size), batch.source_labels)
+            loss = batch.weight * segmentation_loss(upsample(seen.of(level.name), size), batch.source_labels)
             losses[f"seg/{level.name}"] = loss.detach()
             total = total + level.seg_weight * loss
         (total * share).backward()  # type: ignore[no-untyped-call]
@@ -226,7 +202,7 @@ class Adaptation:
 
     def _upsampled(self, generator: nn.Module, images: Tensor) -> dict[str, Tensor]:
         seen = self._run(generator, images)
-        return {level.name: upsample(_logits(seen, level), _size(images)) for level in self.levels}
+        return {level.name: upsample(seen.of(level.name), _size(images)) for level in self.levels}
 
     def _run(self, generator: nn.Module, images: Tensor) -> Logits:
         with autocast(self.config.run.precision, images.device):
@@ -272,16 +248,9 @@ class Adaptation:
             optimiser.load_state_dict(state["discriminator_optimisers"][name])
 
 
-def _logits(seen: Logits, level: Level) -> Tensor:
-    logits: Tensor = getattr(seen, level.name)
-    return logits
-
-
 def _input(seen: Logits, level: Level, size: tuple[int, int]) -> Tensor:
     """What the level's discriminator sees."""
-    features = seen.features.conv4 if level.name == "aux" else seen.features.conv5
-    assert features is not None, "a generator with an aux head has conv4 features"
-    return discriminator_input(level.space, _logits(seen, level), features, size)
+    return discriminator_input(level.space, seen.of(level.name), seen.features_of(level.name), size)
 
 
 def _size(images: Tensor) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from adaptseg_serve.labels import IGNORE_ID
-from adaptseg_training.adaptation import Batch
+from adaptseg_training.batch import Batch
 from adaptseg_training.errors import CheckpointError, DataError
 from adaptseg_training.interrupts import Interrupt
 from adaptseg_training.world import World

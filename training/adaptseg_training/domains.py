@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from adaptseg_training.adaptation import Batch
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.loading import SampleStream, batches

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.errors import DataError, StepError, TrainingError
 from adaptseg_training.run import Run
 from adaptseg_training.state import save

@@ -24,6 +24,14 @@ class Logits(NamedTuple):
     features: Features
     """What the heads saw."""
 
+    def of(self, level: str) -> Tensor:
+        """The logits of aux or main."""
+        return self.main if level == "main" else _there(self.aux)
+
+    def features_of(self, level: str) -> Tensor:
+        """(N, channels, h, w): what the head of aux or main saw."""
+        return self.features.conv5 if level == "main" else _there(self.features.conv4)
+
 
 class Generator(nn.Module):
     """G: (N, 3, H, W) float images, normalised by `preprocess_spec`, -> Logits.
@@ -101,6 +109,11 @@ def preprocess_spec(config: GeneratorConfig, size: tuple[int, int]) -> Preproces
         case "resnet101" if config.weights != "imagenet":
             return reference_spec(size)
     return torchvision_spec(size)
+
+
+def _there(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "a generator without aux level is never asked for it"
+    return tensor
 
 
 def _backbone(config: GeneratorConfig) -> Any:
