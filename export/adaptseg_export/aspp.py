@@ -57,7 +57,7 @@ def _taps(branches: list[nn.Conv2d]) -> dict[tuple[int, int], Tensor]:
 
 
 WINS_FROM = 2048
-"""Input channels from which the rewrite is faster; docs/adr/0003 has the figures."""
+"""Input channels from which the rewrite is faster; docs/adr/0004 has the figures."""
 
 
 def with_shifted_aspp(network: nn.Module, from_channels: int = WINS_FROM) -> nn.Module:
