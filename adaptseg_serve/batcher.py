@@ -1,7 +1,7 @@
 """The micro-batcher: many requests in, few runs of the network out. Plain asyncio.
 
-One deque per (shape, dtype); the deque with the oldest head goes first. The device never idles while work
-waits, unless `max_delay` asks it to wait for company. Work that nobody waits for any more (cancelled, or past
+One deque per (shape, dtype, logits wanted); the deque with the oldest head goes first. The device never idles while
+work waits, unless `max_delay` asks it to wait for company. Work that nobody waits for any more (cancelled, or past
 its deadline) leaves the queue at once. A batch that fails is run again one by one, so that a bad item fails alone.
 """
 
@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Size
+from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.waiting import Answer, Item, Waiting
 
 Run = Callable[[NDArray[np.uint8], Sequence[Size]], list[LabelMap]]
 """`Predictor.predict`: (N, H, W, 3) uint8 and N sizes -> N label maps."""
+RunScored = Callable[[NDArray[np.uint8], Sequence[Size]], list[Scored]]
+"""`Predictor.predict_scored`."""
+
+Result = tuple[LabelMap, Scored | None]
 
 
 class Batcher:
@@ -39,8 +43,9 @@ class Batcher:
         max_bytes: int,
         max_delay: float = 0.0,
         metrics: Metrics | None = None,
+        run_scored: RunScored | None = None,
     ) -> None:
-        self._run = run
+        self._run, self._run_scored = run, run_scored
         self._max_batch, self._max_items, self._max_bytes, self._max_delay = max_batch, max_items, max_bytes, max_delay
         self._metrics = metrics or Metrics()
         self._waiting = Waiting()
@@ -74,10 +79,13 @@ class Batcher:
         batches = math.ceil(self.depth / self._max_batch) + 1
         return max(1.0, batches * self._pace)
 
-    async def submit(self, image: NDArray[np.uint8], size: Size, deadline: float | None = None) -> Answer:
+    async def submit(
+        self, image: NDArray[np.uint8], size: Size, deadline: float | None = None, scored: bool = False
+    ) -> Answer:
         """Label map of `image` ((H, W, 3) uint8) at `size`.
 
         deadline: time.monotonic() seconds; DeadlineExceeded is raised then, whether the image waits or runs.
+        scored: the answer has the logits, too.
         Raises Busy at once where the queue is full. Cancelling the call drops an image that still waits.
         """
         now = time.monotonic()
@@ -85,7 +93,7 @@ class Batcher:
             self._metrics.dropped("deadline")
             raise DeadlineExceeded("The request's deadline passed before it could be queued. Allow it more time.")
         self.check_room(1, image.nbytes)
-        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future())
+        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future(), scored)
         self._waiting.append(item)
         self._metrics.depth(self.depth)
         self._wake.set()
@@ -155,14 +163,14 @@ class Batcher:
         """Run `batch` and answer each of its items; if it fails, run its items alone."""
         started = time.monotonic()
         try:
-            label_maps = await self._execute(batch)
+            results = await self._execute(batch)
         except Exception as error:
             await self._serve_alone(batch, error)
             return
         now = time.monotonic()
         self._pace = now - started
-        for item, label_map in zip(batch, label_maps, strict=True):
-            item.answer(Answer(label_map, started - item.arrived, now - started))
+        for item, (label_map, scored) in zip(batch, results, strict=True):
+            item.answer(Answer(label_map, started - item.arrived, now - started, scored))
 
     async def _serve_alone(self, batch: list[Item], error: Exception) -> None:
         if len(batch) == 1:
@@ -172,14 +180,19 @@ class Batcher:
             if item.is_wanted(time.monotonic()):
                 await self._serve([item])
 
-    async def _execute(self, batch: list[Item]) -> list[LabelMap]:
+    async def _execute(self, batch: list[Item]) -> list[Result]:
         self._metrics.batch(len(batch))
-        images, sizes = [item.image for item in batch], [item.size for item in batch]
-        return await asyncio.get_running_loop().run_in_executor(self._device, self._predict, images, sizes)
+        return await asyncio.get_running_loop().run_in_executor(self._device, self._predict, batch)
 
-    def _predict(self, images: list[NDArray[np.uint8]], sizes: list[Size]) -> list[LabelMap]:
-        """In the device's thread."""
-        label_maps = self._run(images[0][None] if len(images) == 1 else np.stack(images), sizes)
-        if len(label_maps) != len(images):
-            raise RuntimeError(f"the predictor gave {len(label_maps)} label maps for {len(images)} images")
-        return label_maps
+    def _predict(self, batch: list[Item]) -> list[Result]:
+        """In the device's thread. Items of a batch have one key: all of them want the logits, or none."""
+        sizes = [item.size for item in batch]
+        images = batch[0].image[None] if len(batch) == 1 else np.stack([item.image for item in batch])
+        results: list[Result]
+        if batch[0].scored and self._run_scored is not None:
+            results = [(scored.label_map, scored) for scored in self._run_scored(images, sizes)]
+        else:
+            results = [(label_map, None) for label_map in self._run(images, sizes)]
+        if len(results) != len(batch):
+            raise RuntimeError(f"the predictor gave {len(results)} label maps for {len(batch)} images")
+        return results

@@ -14,7 +14,7 @@ from zlib_ng import zlib_ng
 from adaptseg_serve.labels import LabelMap
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH, _PALETTE_COLOR = 8, 3
+_BIT_DEPTH, _GREY, _PALETTE_COLOR = 8, 0, 3
 _FILTER_UP = 2
 _LEVEL, _WINDOW_BITS, _MEMORY = 2, 15, 9
 
@@ -24,18 +24,27 @@ def encode_palette_png(label_map: LabelMap, palette: NDArray[np.uint8]) -> bytes
 
     A reader that keeps palettes (Pillow, mode "P") gets the ids; one that doesn't (OpenCV, a browser) the colours.
     """
-    if label_map.ndim != 2 or label_map.dtype != np.uint8 or not label_map.size:
-        raise ValueError(f"label map {label_map.shape} {label_map.dtype}: expected (H, W) uint8, at least 1x1")
     if palette.shape != (256, 3) or palette.dtype != np.uint8:
         raise ValueError(f"palette {palette.shape} {palette.dtype}: expected (256, 3) uint8")
-    height, width = label_map.shape
-    header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _PALETTE_COLOR, 0, 0, 0)
+    return _encode(label_map, _PALETTE_COLOR, _chunk(b"PLTE", palette.tobytes()))
+
+
+def encode_grey_png(values: NDArray[np.uint8]) -> bytes:
+    """(H, W) uint8 -> 8-bit grey PNG of the same values."""
+    return _encode(values, _GREY, ())
+
+
+def _encode(values: NDArray[np.uint8], color_type: int, palette: tuple[bytes, ...]) -> bytes:
+    if values.ndim != 2 or values.dtype != np.uint8 or not values.size:
+        raise ValueError(f"map {values.shape} {values.dtype}: expected (H, W) uint8, at least 1x1")
+    height, width = values.shape
+    header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, color_type, 0, 0, 0)
     return b"".join(
         (
             _SIGNATURE,
             *_chunk(b"IHDR", header),
-            *_chunk(b"PLTE", palette.tobytes()),
-            *_chunk(b"IDAT", _deflate(_filter_up(label_map))),
+            *palette,
+            *_chunk(b"IDAT", _deflate(_filter_up(values))),
             *_chunk(b"IEND", b""),
         )
     )

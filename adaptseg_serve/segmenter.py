@@ -24,7 +24,7 @@ from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, load_predictor, warm_up
+from adaptseg_serve.predictor import Predictor, Scored, load_predictor, warm_up
 from adaptseg_serve.record import current
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.waiting import Answer
@@ -53,6 +53,8 @@ class Segmentation:
     timings: Timings
     image: Image | None = None
     """(H, W, 3) uint8 RGB, upright: the decoded image, where `keep_image` asked for it."""
+    scored: Scored | None = None
+    """Where `scored` asked for it: what confidence and entropy are made from."""
 
     def shares(self) -> NDArray[np.float64]:
         """(256,) share of each train id in the label map's pixels; they sum to 1."""
@@ -100,6 +102,7 @@ class Segmenter:
         assert predictor is not None
         self._batcher = Batcher(
             predictor.predict,
+            run_scored=predictor.predict_scored,
             max_batch=settings.max_batch,
             max_items=settings.depth,
             max_bytes=settings.queue_bytes,
@@ -128,31 +131,44 @@ class Segmenter:
         self._codec.shutdown(wait=False)
 
     async def segment(
-        self, image: Image, *, size: WantedSize = "input", deadline: float | None = None, keep_image: bool = False
+        self,
+        image: Image,
+        *,
+        size: WantedSize = "input",
+        deadline: float | None = None,
+        keep_image: bool = False,
+        scored: bool = False,
     ) -> Segmentation:
         """Label map of `image`, (H, W, 3) uint8 RGB, 0..255.
 
         size: "input" gives the label map the image's size, "model" that of the network's input.
         deadline: time.monotonic() seconds; ADAPTSEG_TIMEOUT from now by default.
+        keep_image, scored: the answer has the image, or the logits, too.
         Raises TooLarge, BadParameter, Busy, DeadlineExceeded.
         """
         _check_array(image)
         check_pixels(image.shape[:2], self.settings.max_pixels)
-        return await self._segment(lambda: image, size, deadline, keep_image)
+        return await self._segment(lambda: image, size, deadline, keep_image, scored)
 
     async def segment_encoded(
-        self, data: bytes, *, size: WantedSize = "input", deadline: float | None = None, keep_image: bool = False
+        self,
+        data: bytes,
+        *,
+        size: WantedSize = "input",
+        deadline: float | None = None,
+        keep_image: bool = False,
+        scored: bool = False,
     ) -> Segmentation:
         """Label map of a JPEG or PNG file's bytes. Raises also BadImage and UnsupportedType; see `segment`."""
         max_pixels = self.settings.max_pixels
-        return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image)
+        return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image, scored)
 
     async def codec(self, work: Callable[[], T]) -> T:
         """Run `work` (decoding, encoding, rendering) in the bounded pool."""
         return await asyncio.get_running_loop().run_in_executor(self._codec, work)
 
     async def _segment(
-        self, read: Callable[[], Image], size: WantedSize, deadline: float | None, keep_image: bool
+        self, read: Callable[[], Image], size: WantedSize, deadline: float | None, keep_image: bool, scored: bool
     ) -> Segmentation:
         batcher = self._admit()
         deadline = time.monotonic() + self.settings.timeout if deadline is None else deadline
@@ -166,7 +182,7 @@ class Segmenter:
         height, width = image.shape[:2] if size == "input" else self.bundle.preprocess.size
         kept = image if keep_image else None
         del image
-        answer = await batcher.submit(model_image, (height, width), deadline)
+        answer = await batcher.submit(model_image, (height, width), deadline, scored)
         return self._finish(answer, decoded, kept)
 
     def _admit(self) -> Batcher:
@@ -203,7 +219,8 @@ class Segmenter:
         self.metrics.stage("queue", answer.queue, ago=answer.infer)
         self.metrics.stage("infer", answer.infer)
         self.metrics.image(decoded + answer.queue + answer.infer)
-        return Segmentation(answer.label_map, Timings(decoded, answer.queue, answer.infer), image)
+        timings = Timings(decoded, answer.queue, answer.infer)
+        return Segmentation(answer.label_map, timings, image, answer.scored)
 
     def _watched(self, predictor: Predictor) -> Predictor:
         every, window = self.settings.drift_every, self.settings.drift_window

@@ -48,6 +48,11 @@ def uncertainty_from_logits(logits: Logits, size: tuple[int, int], align_corners
     return Uncertainty(*_way()(scores, rows, columns))
 
 
+def to_bytes(values: Map) -> NDArray[np.uint8]:
+    """(H, W) float32, 0..1 -> uint8, 255 for 1, to the nearest: how the maps are sent."""
+    return (values * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
 def mean_entropy(logits: Logits) -> float:
     """Mean over the logits' own grid of the softmax's entropy / ln C, 0..1: one figure a frame, about 1 ms.
 

@@ -1,4 +1,4 @@
-"""What waits for the device: one deque per (shape, dtype), the one with the oldest head first."""
+"""What waits for the device: one deque per (shape, dtype, scored), the one with the oldest head first."""
 
 import asyncio
 from collections import deque
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.predictor import Size
+from adaptseg_serve.predictor import Scored, Size
 
-Key = tuple[tuple[int, ...], str]
+Key = tuple[tuple[int, ...], str, bool]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Answer:
     label_map: LabelMap
     queue: float
     infer: float
+    scored: Scored | None = None
+    """The label map with its logits, where the item asked for them."""
 
 
 @dataclass(eq=False)
@@ -32,10 +34,12 @@ class Item:
     arrived: float
     deadline: float | None
     future: "asyncio.Future[Answer]"
+    scored: bool = False
+    """Wants the logits, too. Such items have batches of their own: nobody else pays for the logits' way from a GPU."""
 
     @property
     def key(self) -> Key:
-        return self.image.shape, self.image.dtype.str
+        return self.image.shape, self.image.dtype.str, self.scored
 
     def is_wanted(self, now: float) -> bool:
         """Does anybody still wait for the answer?"""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestError
-from adaptseg_serve.grpc.messages import label_map_message, segment, timings_message
+from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
@@ -119,13 +119,14 @@ class FrameStream:
         metrics, request = self._segmenter.metrics, frame.request
         try:
             deadline = self._frame_deadline(frame)
-            answer = await segment(self._segmenter, request.image, request.size, deadline)
+            answer = await segment(self._segmenter, request, deadline)
+            extras = await extras_message(self._segmenter, request.include, answer)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             return _dropped(frame, _reason(error), str(error))
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
-            return pb.StreamSegmentResponse(result=self._result(frame, answer))
+            return pb.StreamSegmentResponse(result=self._result(frame, answer, extras))
 
     def _frame_deadline(self, frame: Frame) -> float | None:
         """The sooner of the frame's expiry and the call's deadline; DeadlineExceeded where the frame is too old now."""
@@ -135,12 +136,13 @@ class FrameStream:
             raise DeadlineExceeded("The frame was older than its max_age when its turn came.")
         return min((d for d in (expiry, self._deadline) if d is not None), default=None)
 
-    def _result(self, frame: Frame, answer: Segmentation) -> pb.FrameResult:
+    def _result(self, frame: Frame, answer: Segmentation, extras: pb.Extras | None) -> pb.FrameResult:
         result = pb.FrameResult(
             frame_id=frame.request.frame_id,
             label_map=label_map_message(answer.label_map),
             timings=timings_message(answer),
             model_version=self._segmenter.bundle.version,
+            extras=extras,
         )
         if frame.request.HasField("capture_time"):
             result.capture_time.CopyFrom(frame.request.capture_time)

@@ -7,16 +7,20 @@ from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.segmenter import Segmentation, Segmenter, WantedSize
+from adaptseg_serve.uncertainty import to_bytes
+
+Request = pb.SegmentRequest | pb.StreamSegmentRequest
 
 
-async def segment(segmenter: Segmenter, image: pb.Image, size: int, deadline: float | None) -> Segmentation:
-    """The segmenter's answer to an image message; `size` is a LabelMapSize."""
-    wanted = wanted_size(size)
+async def segment(segmenter: Segmenter, request: Request, deadline: float | None) -> Segmentation:
+    """The segmenter's answer to a request's image."""
+    image, wanted = request.image, wanted_size(request.size)
+    scored = request.include.confidence or request.include.entropy
     match image.WhichOneof("content"):
         case "encoded":
-            return await segmenter.segment_encoded(image.encoded, size=wanted, deadline=deadline)
+            return await segmenter.segment_encoded(image.encoded, size=wanted, deadline=deadline, scored=scored)
         case "raw":
-            return await segmenter.segment(pixels(image.raw), size=wanted, deadline=deadline)
+            return await segmenter.segment(pixels(image.raw), size=wanted, deadline=deadline, scored=scored)
     raise BadParameter("The request holds no image. Set image.encoded to a JPEG or PNG file, or image.raw to pixels.")
 
 
@@ -42,6 +46,24 @@ def pixels(raw: pb.RawImage) -> NDArray[np.uint8]:
 def label_map_message(label_map: LabelMap) -> pb.LabelMap:
     height, width = label_map.shape
     return pb.LabelMap(height=height, width=width, train_ids=label_map.tobytes())
+
+
+async def extras_message(segmenter: Segmenter, include: pb.Include, answer: Segmentation) -> pb.Extras | None:
+    """What `include` asks for, None if nothing: a field that nobody asked for stays unset."""
+    if not (include.confidence or include.entropy or include.shares):
+        return None
+
+    def work() -> pb.Extras:
+        extras = pb.Extras()
+        if answer.scored is not None:
+            found = answer.scored.uncertainty()
+            extras.confidence = to_bytes(found.confidence).tobytes() if include.confidence else b""
+            extras.entropy = to_bytes(found.entropy).tobytes() if include.entropy else b""
+        if include.shares:
+            extras.shares.extend(answer.shares()[: len(segmenter.bundle.labels)])
+        return extras
+
+    return await segmenter.codec(work)
 
 
 def timings_message(answer: Segmentation) -> pb.Timings:

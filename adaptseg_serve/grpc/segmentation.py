@@ -6,7 +6,7 @@ from typing import Any
 from adaptseg_serve.errors import Busy
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.frames import FrameStream
-from adaptseg_serve.grpc.messages import label_map_message, segment, timings_message
+from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.labels import IGNORE_ID
 from adaptseg_serve.segmenter import Segmenter
@@ -20,12 +20,14 @@ class SegmentationService:
 
     async def Segment(self, request: pb.SegmentRequest, context: Any) -> pb.SegmentResponse:
         async with answering(context, self._segmenter):
-            answer = await segment(self._segmenter, request.image, request.size, deadline_of(context))
+            answer = await segment(self._segmenter, request, deadline_of(context))
+            extras = await extras_message(self._segmenter, request.include, answer)
         with self._segmenter.metrics.timed("encode"):
             return pb.SegmentResponse(
                 label_map=label_map_message(answer.label_map),
                 timings=timings_message(answer),
                 model_version=self._segmenter.bundle.version,
+                extras=extras,
             )
 
     async def StreamSegment(self, requests: AsyncIterator[pb.StreamSegmentRequest], context: Any) -> None:

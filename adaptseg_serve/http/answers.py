@@ -12,15 +12,20 @@ from starlette.responses import Response
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.http.parameters import Wanted
 from adaptseg_serve.labels import LabelMap, LabelSet
-from adaptseg_serve.png import encode_palette_png
+from adaptseg_serve.png import encode_grey_png, encode_palette_png
 from adaptseg_serve.render import colors_of, encode_rgb, overlay
 from adaptseg_serve.segmenter import Segmentation
+from adaptseg_serve.uncertainty import to_bytes
+
+Maps = Mapping[str, NDArray[np.uint8]]
+"""Confidence and entropy by name, (H, W), 255 for 1."""
 
 
 def encode_answer(segmentation: Segmentation, wanted: Wanted, bundle: Bundle) -> Response:
     """The answer `wanted` describes. Takes milliseconds: run it in the codec pool."""
     shares = _shares(segmentation, bundle.labels) if _needs_shares(wanted) else {}
-    body = _body(segmentation, wanted, bundle, shares)
+    maps = _maps(segmentation, wanted)
+    body = _body(segmentation, wanted, bundle, shares, maps)
     return Response(body, media_type=wanted.media_type, headers=_headers(segmentation, wanted, shares))
 
 
@@ -31,15 +36,24 @@ def class_rows(labels: LabelSet) -> list[dict[str, Any]]:
     ]
 
 
-def _body(segmentation: Segmentation, wanted: Wanted, bundle: Bundle, shares: Mapping[str, float]) -> bytes:
+def _maps(segmentation: Segmentation, wanted: Wanted) -> Maps:
+    """The maps asked for, 0..1 in steps of 1/255."""
+    if not wanted.maps:
+        return {}
+    assert segmentation.scored is not None, "segment() asked for the logits"
+    found = segmentation.scored.uncertainty()
+    return {name: to_bytes(getattr(found, name)) for name in wanted.maps}
+
+
+def _body(segmentation: Segmentation, wanted: Wanted, bundle: Bundle, shares: Mapping[str, float], maps: Maps) -> bytes:
     if wanted.render != "labels":
         return _picture(segmentation, wanted, bundle)
     label_map, palette = _numbered(segmentation.label_map, wanted, bundle.labels)
     match wanted.media_type:
         case "application/octet-stream":
-            return label_map.tobytes()
+            return b"".join((label_map.tobytes(), *(values.tobytes() for values in maps.values())))
         case "application/json":
-            return _json(segmentation, wanted, bundle, encode_palette_png(label_map, palette), shares)
+            return _json(segmentation, wanted, bundle, encode_palette_png(label_map, palette), shares, maps)
     return encode_palette_png(label_map, palette)
 
 
@@ -65,7 +79,9 @@ def _picture(segmentation: Segmentation, wanted: Wanted, bundle: Bundle) -> byte
     return encode_rgb(picture, "jpeg" if wanted.media_type == "image/jpeg" else "png")
 
 
-def _json(segmentation: Segmentation, wanted: Wanted, bundle: Bundle, png: bytes, shares: Mapping[str, float]) -> bytes:
+def _json(
+    segmentation: Segmentation, wanted: Wanted, bundle: Bundle, png: bytes, shares: Mapping[str, float], maps: Maps
+) -> bytes:
     timings = segmentation.timings
     content = {
         "label_map": {
@@ -74,12 +90,19 @@ def _json(segmentation: Segmentation, wanted: Wanted, bundle: Bundle, png: bytes
             "encoding": "png",
             "data": base64.b64encode(png).decode("ascii"),
         },
+        **{name: _map_row(values) for name, values in maps.items()},
         "classes": class_rows(bundle.labels),
         "shares": shares,
         "model": {"name": bundle.name, "version": bundle.version},
         "timings": {"decode": timings.decode, "queue": timings.queue, "infer": timings.infer},
     }
     return json.dumps(content).encode()
+
+
+def _map_row(values: NDArray[np.uint8]) -> dict[str, Any]:
+    """A map as JSON: a grey PNG whose value 255 stands for 1, and the map's mean."""
+    data = base64.b64encode(encode_grey_png(values)).decode("ascii")
+    return {"mean": round(float(values.mean()) / 255, 6), "size": list(values.shape), "encoding": "png", "data": data}
 
 
 def _needs_shares(wanted: Wanted) -> bool:
@@ -96,6 +119,7 @@ def _headers(segmentation: Segmentation, wanted: Wanted, shares: Mapping[str, fl
     headers = {"X-Label-Map-Height": str(height), "X-Label-Map-Width": str(width), "Vary": "Accept"}
     if wanted.media_type == "application/octet-stream":
         headers["X-Label-Map-Dtype"] = "uint8"
+        headers["X-Planes"] = ",".join(("labels", *wanted.maps))
     if "shares" in wanted.include:
         headers["X-Class-Shares"] = json.dumps(shares)
     return headers

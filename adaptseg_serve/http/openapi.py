@@ -68,7 +68,7 @@ def _segment() -> Json:
                 "in": "query",
                 "style": "form",
                 "explode": False,
-                "description": "What else to answer",
+                "description": "What else to answer. With confidence or entropy the answer is JSON or raw bytes",
                 "schema": {"type": "array", "items": {"enum": list(INCLUDABLE)}},
             },
             {

@@ -19,8 +19,10 @@ FORMATS: Mapping[Render, tuple[MediaType, ...]] = {
     "color": ("image/png", "image/jpeg"),
     "overlay": ("image/png", "image/jpeg"),
 }
-INCLUDABLE = ("shares",)
-PLANNED = ("confidence", "entropy")
+WITH_MAPS: tuple[MediaType, ...] = ("application/json", "application/octet-stream")
+"""What can carry a map beside the label map."""
+MAPS = ("confidence", "entropy")
+INCLUDABLE = (*MAPS, "shares")
 NAMES = ("ids", "render", "size", "include")
 MAX_TIMEOUT_MS = 3_600_000
 
@@ -37,6 +39,11 @@ class Wanted:
     deadline: float | None = None
     """time.monotonic() seconds."""
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The maps asked for beside the label map, in the order they are sent."""
+        return tuple(name for name in MAPS if name in self.include)
+
 
 def read_wanted(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Wanted:
     """`parameters` (query and form together) and `headers` -> Wanted. Raises BadParameter or NotAcceptable."""
@@ -44,23 +51,30 @@ def read_wanted(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Wa
     render: Render = _choice(parameters, "render", get_args(Render))
     ids: Ids = _choice(parameters, "ids", get_args(Ids))
     size: WantedSize = _choice(parameters, "size", get_args(WantedSize))
+    include = _include(parameters.get("include", ""))
     return Wanted(
         ids=ids,
         render=render,
         size=size,
-        include=_include(parameters.get("include", "")),
-        media_type=negotiate(headers.get("accept", ""), render),
+        include=include,
+        media_type=negotiate(headers.get("accept", ""), render, not include.isdisjoint(MAPS)),
         deadline=read_deadline(headers.get("x-request-timeout-ms")),
     )
 
 
-def negotiate(accept: str, render: Render) -> MediaType:
-    """The format of `FORMATS[render]` that the Accept header likes best; the server's order breaks ties."""
-    formats = FORMATS[render]
+def negotiate(accept: str, render: Render, with_maps: bool = False) -> MediaType:
+    """The format of `FORMATS[render]` that the Accept header likes best; the server's order breaks ties.
+
+    with_maps: only formats that can carry confidence or entropy beside a label map.
+    """
+    formats = WITH_MAPS if with_maps else FORMATS[render]
+    if with_maps and render != "labels":
+        raise BadParameter(f"include=confidence and include=entropy go with render=labels, not render={render}.")
     ranges = _ranges(accept) or [("*/*", 1.0)]
     best = max(formats, key=lambda media_type: _quality(media_type, ranges))
     if _quality(best, ranges) <= 0:
-        raise NotAcceptable(f"render={render} is available as {', '.join(formats)}; Accept asks for {accept!r}.")
+        what = "include=confidence,entropy" if with_maps else f"render={render}"
+        raise NotAcceptable(f"{what} is available as {', '.join(formats)}; Accept asks for {accept!r}.")
     return best
 
 
@@ -82,8 +96,7 @@ def _choice(parameters: Mapping[str, str], name: str, choices: tuple[str, ...]) 
 def _include(text: str) -> frozenset[str]:
     wanted = frozenset(part.strip() for part in text.split(",") if part.strip())
     for name in sorted(wanted - set(INCLUDABLE)):
-        why = "is not offered by this bundle" if name in PLANNED else "is unknown"
-        raise BadParameter(f"include={name!r} {why}; available: {', '.join(INCLUDABLE)}.")
+        raise BadParameter(f"include={name!r} is unknown; available: {', '.join(INCLUDABLE)}.")
     return wanted
 
 

@@ -46,7 +46,11 @@ async def _segment(request: Request, segmenter: Segmenter) -> Response:
     data, parameters = await read_body(request)
     wanted = read_wanted(parameters, request.headers)
     work = segmenter.segment_encoded(
-        data, size=wanted.size, deadline=wanted.deadline, keep_image=wanted.render == "overlay"
+        data,
+        size=wanted.size,
+        deadline=wanted.deadline,
+        keep_image=wanted.render == "overlay",
+        scored=bool(wanted.maps),
     )
     segmentation = await while_connected(request, work)
     return await _encode(segmentation, wanted, segmenter)

@@ -14,7 +14,8 @@ from types import GeneratorType
 import torch
 
 from adaptseg_serve.labels import find_label_set
-from adaptseg_training.adaptation import Adaptation, Batch
+from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.skipping import Skips

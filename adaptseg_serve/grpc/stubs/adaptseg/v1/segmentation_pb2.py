@@ -26,15 +26,15 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61\x64\x61ptseg/v1/segmentation.proto\x12\x0b\x61\x64\x61ptseg.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"6\n\x08RawImage\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0b\n\x03rgb\x18\x03 \x01(\x0c\"K\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12$\n\x03raw\x18\x02 \x01(\x0b\x32\x15.adaptseg.v1.RawImageH\x00\x42\t\n\x07\x63ontent\"<\n\x08LabelMap\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x11\n\ttrain_ids\x18\x03 \x01(\x0c\"7\n\x07Timings\x12\x0e\n\x06\x64\x65\x63ode\x18\x01 \x01(\x01\x12\r\n\x05queue\x18\x02 \x01(\x01\x12\r\n\x05infer\x18\x03 \x01(\x01\"\\\n\x0eSegmentRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.adaptseg.v1.Image\x12\'\n\x04size\x18\x02 \x01(\x0e\x32\x19.adaptseg.v1.LabelMapSize\"y\n\x0fSegmentResponse\x12(\n\tlabel_map\x18\x01 \x01(\x0b\x32\x15.adaptseg.v1.LabelMap\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.adaptseg.v1.Timings\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\xc0\x02\n\x14StreamSegmentRequest\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07max_age\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x43\n\x0cqueue_policy\x18\x04 \x01(\x0e\x32-.adaptseg.v1.StreamSegmentRequest.QueuePolicy\x12!\n\x05image\x18\x05 \x01(\x0b\x32\x12.adaptseg.v1.Image\x12\'\n\x04size\x18\x06 \x01(\x0e\x32\x19.adaptseg.v1.LabelMapSize\"\'\n\x0bQueuePolicy\x12\x0f\n\x0bLATEST_ONLY\x10\x00\x12\x07\n\x03\x41LL\x10\x01\"{\n\x15StreamSegmentResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x18.adaptseg.v1.FrameResultH\x00\x12,\n\x07\x64ropped\x18\x02 \x01(\x0b\x32\x19.adaptseg.v1.DroppedFrameH\x00\x42\x08\n\x06\x61nswer\"\xb9\x01\n\x0b\x46rameResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12(\n\tlabel_map\x18\x02 \x01(\x0b\x32\x15.adaptseg.v1.LabelMap\x12%\n\x07timings\x18\x03 \x01(\x0b\x32\x14.adaptseg.v1.Timings\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x01\n\x0c\x44roppedFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32 .adaptseg.v1.DroppedFrame.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"M\n\x06Reason\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0e\n\nSUPERSEDED\x10\x01\x12\x0b\n\x07\x45XPIRED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07INVALID\x10\x04\"\x15\n\x13GetLabelInfoRequest\"K\n\nLabelClass\x12\x10\n\x08train_id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03rgb\x18\x03 \x01(\r\x12\x10\n\x08label_id\x18\x04 \x01(\r\"\x91\x01\n\x14GetLabelInfoResponse\x12\x11\n\tlabel_set\x18\x01 \x01(\t\x12(\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\x17.adaptseg.v1.LabelClass\x12\x11\n\tignore_id\x18\x03 \x01(\r\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t*$\n\x0cLabelMapSize\x12\t\n\x05INPUT\x10\x00\x12\t\n\x05MODEL\x10\x01\x32\x8c\x02\n\x13SegmentationService\x12\x44\n\x07Segment\x12\x1b.adaptseg.v1.SegmentRequest\x1a\x1c.adaptseg.v1.SegmentResponse\x12Z\n\rStreamSegment\x12!.adaptseg.v1.StreamSegmentRequest\x1a\".adaptseg.v1.StreamSegmentResponse(\x01\x30\x01\x12S\n\x0cGetLabelInfo\x12 .adaptseg.v1.GetLabelInfoRequest\x1a!.adaptseg.v1.GetLabelInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61\x64\x61ptseg/v1/segmentation.proto\x12\x0b\x61\x64\x61ptseg.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"6\n\x08RawImage\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0b\n\x03rgb\x18\x03 \x01(\x0c\"K\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12$\n\x03raw\x18\x02 \x01(\x0b\x32\x15.adaptseg.v1.RawImageH\x00\x42\t\n\x07\x63ontent\"<\n\x08LabelMap\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x11\n\ttrain_ids\x18\x03 \x01(\x0c\"7\n\x07Timings\x12\x0e\n\x06\x64\x65\x63ode\x18\x01 \x01(\x01\x12\r\n\x05queue\x18\x02 \x01(\x01\x12\r\n\x05infer\x18\x03 \x01(\x01\">\n\x07Include\x12\x12\n\nconfidence\x18\x01 \x01(\x08\x12\x0f\n\x07\x65ntropy\x18\x02 \x01(\x08\x12\x0e\n\x06shares\x18\x03 \x01(\x08\"=\n\x06\x45xtras\x12\x12\n\nconfidence\x18\x01 \x01(\x0c\x12\x0f\n\x07\x65ntropy\x18\x02 \x01(\x0c\x12\x0e\n\x06shares\x18\x03 \x03(\x01\"\x83\x01\n\x0eSegmentRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.adaptseg.v1.Image\x12\'\n\x04size\x18\x02 \x01(\x0e\x32\x19.adaptseg.v1.LabelMapSize\x12%\n\x07include\x18\x03 \x01(\x0b\x32\x14.adaptseg.v1.Include\"\x9e\x01\n\x0fSegmentResponse\x12(\n\tlabel_map\x18\x01 \x01(\x0b\x32\x15.adaptseg.v1.LabelMap\x12%\n\x07timings\x18\x02 \x01(\x0b\x32\x14.adaptseg.v1.Timings\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12#\n\x06\x65xtras\x18\x04 \x01(\x0b\x32\x13.adaptseg.v1.Extras\"\xe7\x02\n\x14StreamSegmentRequest\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07max_age\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x43\n\x0cqueue_policy\x18\x04 \x01(\x0e\x32-.adaptseg.v1.StreamSegmentRequest.QueuePolicy\x12!\n\x05image\x18\x05 \x01(\x0b\x32\x12.adaptseg.v1.Image\x12\'\n\x04size\x18\x06 \x01(\x0e\x32\x19.adaptseg.v1.LabelMapSize\x12%\n\x07include\x18\x07 \x01(\x0b\x32\x14.adaptseg.v1.Include\"\'\n\x0bQueuePolicy\x12\x0f\n\x0bLATEST_ONLY\x10\x00\x12\x07\n\x03\x41LL\x10\x01\"{\n\x15StreamSegmentResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x18.adaptseg.v1.FrameResultH\x00\x12,\n\x07\x64ropped\x18\x02 \x01(\x0b\x32\x19.adaptseg.v1.DroppedFrameH\x00\x42\x08\n\x06\x61nswer\"\xde\x01\n\x0b\x46rameResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12(\n\tlabel_map\x18\x02 \x01(\x0b\x32\x15.adaptseg.v1.LabelMap\x12%\n\x07timings\x18\x03 \x01(\x0b\x32\x14.adaptseg.v1.Timings\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x30\n\x0c\x63\x61pture_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x06\x65xtras\x18\x06 \x01(\x0b\x32\x13.adaptseg.v1.Extras\"\xb1\x01\n\x0c\x44roppedFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32 .adaptseg.v1.DroppedFrame.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"M\n\x06Reason\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0e\n\nSUPERSEDED\x10\x01\x12\x0b\n\x07\x45XPIRED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07INVALID\x10\x04\"\x15\n\x13GetLabelInfoRequest\"K\n\nLabelClass\x12\x10\n\x08train_id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03rgb\x18\x03 \x01(\r\x12\x10\n\x08label_id\x18\x04 \x01(\r\"\x91\x01\n\x14GetLabelInfoResponse\x12\x11\n\tlabel_set\x18\x01 \x01(\t\x12(\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\x17.adaptseg.v1.LabelClass\x12\x11\n\tignore_id\x18\x03 \x01(\r\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t*$\n\x0cLabelMapSize\x12\t\n\x05INPUT\x10\x00\x12\t\n\x05MODEL\x10\x01\x32\x8c\x02\n\x13SegmentationService\x12\x44\n\x07Segment\x12\x1b.adaptseg.v1.SegmentRequest\x1a\x1c.adaptseg.v1.SegmentResponse\x12Z\n\rStreamSegment\x12!.adaptseg.v1.StreamSegmentRequest\x1a\".adaptseg.v1.StreamSegmentResponse(\x01\x30\x01\x12S\n\x0cGetLabelInfo\x12 .adaptseg.v1.GetLabelInfoRequest\x1a!.adaptseg.v1.GetLabelInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adaptseg.v1.segmentation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LABELMAPSIZE']._serialized_start=1645
-  _globals['_LABELMAPSIZE']._serialized_end=1681
+  _globals['_LABELMAPSIZE']._serialized_start=1926
+  _globals['_LABELMAPSIZE']._serialized_end=1962
   _globals['_RAWIMAGE']._serialized_start=112
   _globals['_RAWIMAGE']._serialized_end=166
   _globals['_IMAGE']._serialized_start=168
@@ -43,28 +43,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABELMAP']._serialized_end=305
   _globals['_TIMINGS']._serialized_start=307
   _globals['_TIMINGS']._serialized_end=362
-  _globals['_SEGMENTREQUEST']._serialized_start=364
-  _globals['_SEGMENTREQUEST']._serialized_end=456
-  _globals['_SEGMENTRESPONSE']._serialized_start=458
-  _globals['_SEGMENTRESPONSE']._serialized_end=579
-  _globals['_STREAMSEGMENTREQUEST']._serialized_start=582
-  _globals['_STREAMSEGMENTREQUEST']._serialized_end=902
-  _globals['_STREAMSEGMENTREQUEST_QUEUEPOLICY']._serialized_start=863
-  _globals['_STREAMSEGMENTREQUEST_QUEUEPOLICY']._serialized_end=902
-  _globals['_STREAMSEGMENTRESPONSE']._serialized_start=904
-  _globals['_STREAMSEGMENTRESPONSE']._serialized_end=1027
-  _globals['_FRAMERESULT']._serialized_start=1030
-  _globals['_FRAMERESULT']._serialized_end=1215
-  _globals['_DROPPEDFRAME']._serialized_start=1218
-  _globals['_DROPPEDFRAME']._serialized_end=1395
-  _globals['_DROPPEDFRAME_REASON']._serialized_start=1318
-  _globals['_DROPPEDFRAME_REASON']._serialized_end=1395
-  _globals['_GETLABELINFOREQUEST']._serialized_start=1397
-  _globals['_GETLABELINFOREQUEST']._serialized_end=1418
-  _globals['_LABELCLASS']._serialized_start=1420
-  _globals['_LABELCLASS']._serialized_end=1495
-  _globals['_GETLABELINFORESPONSE']._serialized_start=1498
-  _globals['_GETLABELINFORESPONSE']._serialized_end=1643
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=1684
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=1952
+  _globals['_INCLUDE']._serialized_start=364
+  _globals['_INCLUDE']._serialized_end=426
+  _globals['_EXTRAS']._serialized_start=428
+  _globals['_EXTRAS']._serialized_end=489
+  _globals['_SEGMENTREQUEST']._serialized_start=492
+  _globals['_SEGMENTREQUEST']._serialized_end=623
+  _globals['_SEGMENTRESPONSE']._serialized_start=626
+  _globals['_SEGMENTRESPONSE']._serialized_end=784
+  _globals['_STREAMSEGMENTREQUEST']._serialized_start=787
+  _globals['_STREAMSEGMENTREQUEST']._serialized_end=1146
+  _globals['_STREAMSEGMENTREQUEST_QUEUEPOLICY']._serialized_start=1107
+  _globals['_STREAMSEGMENTREQUEST_QUEUEPOLICY']._serialized_end=1146
+  _globals['_STREAMSEGMENTRESPONSE']._serialized_start=1148
+  _globals['_STREAMSEGMENTRESPONSE']._serialized_end=1271
+  _globals['_FRAMERESULT']._serialized_start=1274
+  _globals['_FRAMERESULT']._serialized_end=1496
+  _globals['_DROPPEDFRAME']._serialized_start=1499
+  _globals['_DROPPEDFRAME']._serialized_end=1676
+  _globals['_DROPPEDFRAME_REASON']._serialized_start=1599
+  _globals['_DROPPEDFRAME_REASON']._serialized_end=1676
+  _globals['_GETLABELINFOREQUEST']._serialized_start=1678
+  _globals['_GETLABELINFOREQUEST']._serialized_end=1699
+  _globals['_LABELCLASS']._serialized_start=1701
+  _globals['_LABELCLASS']._serialized_end=1776
+  _globals['_GETLABELINFORESPONSE']._serialized_start=1779
+  _globals['_GETLABELINFORESPONSE']._serialized_end=1924
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=1965
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=2233
 # @@protoc_insertion_point(module_scope)

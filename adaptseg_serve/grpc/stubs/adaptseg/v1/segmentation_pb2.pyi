@@ -56,26 +56,50 @@ class Timings(_message.Message):
     infer: float
     def __init__(self, decode: _Optional[float] = ..., queue: _Optional[float] = ..., infer: _Optional[float] = ...) -> None: ...
 
+class Include(_message.Message):
+    __slots__ = ("confidence", "entropy", "shares")
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ENTROPY_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    confidence: bool
+    entropy: bool
+    shares: bool
+    def __init__(self, confidence: _Optional[bool] = ..., entropy: _Optional[bool] = ..., shares: _Optional[bool] = ...) -> None: ...
+
+class Extras(_message.Message):
+    __slots__ = ("confidence", "entropy", "shares")
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ENTROPY_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    confidence: bytes
+    entropy: bytes
+    shares: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, confidence: _Optional[bytes] = ..., entropy: _Optional[bytes] = ..., shares: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class SegmentRequest(_message.Message):
-    __slots__ = ("image", "size")
+    __slots__ = ("image", "size", "include")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     size: LabelMapSize
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., size: _Optional[_Union[LabelMapSize, str]] = ...) -> None: ...
+    include: Include
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., size: _Optional[_Union[LabelMapSize, str]] = ..., include: _Optional[_Union[Include, _Mapping]] = ...) -> None: ...
 
 class SegmentResponse(_message.Message):
-    __slots__ = ("label_map", "timings", "model_version")
+    __slots__ = ("label_map", "timings", "model_version", "extras")
     LABEL_MAP_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXTRAS_FIELD_NUMBER: _ClassVar[int]
     label_map: LabelMap
     timings: Timings
     model_version: str
-    def __init__(self, label_map: _Optional[_Union[LabelMap, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
+    extras: Extras
+    def __init__(self, label_map: _Optional[_Union[LabelMap, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., model_version: _Optional[str] = ..., extras: _Optional[_Union[Extras, _Mapping]] = ...) -> None: ...
 
 class StreamSegmentRequest(_message.Message):
-    __slots__ = ("frame_id", "capture_time", "max_age", "queue_policy", "image", "size")
+    __slots__ = ("frame_id", "capture_time", "max_age", "queue_policy", "image", "size", "include")
     class QueuePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         LATEST_ONLY: _ClassVar[StreamSegmentRequest.QueuePolicy]
@@ -88,13 +112,15 @@ class StreamSegmentRequest(_message.Message):
     QUEUE_POLICY_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_FIELD_NUMBER: _ClassVar[int]
     frame_id: int
     capture_time: _timestamp_pb2.Timestamp
     max_age: _duration_pb2.Duration
     queue_policy: StreamSegmentRequest.QueuePolicy
     image: Image
     size: LabelMapSize
-    def __init__(self, frame_id: _Optional[int] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_policy: _Optional[_Union[StreamSegmentRequest.QueuePolicy, str]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., size: _Optional[_Union[LabelMapSize, str]] = ...) -> None: ...
+    include: Include
+    def __init__(self, frame_id: _Optional[int] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_policy: _Optional[_Union[StreamSegmentRequest.QueuePolicy, str]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., size: _Optional[_Union[LabelMapSize, str]] = ..., include: _Optional[_Union[Include, _Mapping]] = ...) -> None: ...
 
 class StreamSegmentResponse(_message.Message):
     __slots__ = ("result", "dropped")
@@ -105,18 +131,20 @@ class StreamSegmentResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[FrameResult, _Mapping]] = ..., dropped: _Optional[_Union[DroppedFrame, _Mapping]] = ...) -> None: ...
 
 class FrameResult(_message.Message):
-    __slots__ = ("frame_id", "label_map", "timings", "model_version", "capture_time")
+    __slots__ = ("frame_id", "label_map", "timings", "model_version", "capture_time", "extras")
     FRAME_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_MAP_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXTRAS_FIELD_NUMBER: _ClassVar[int]
     frame_id: int
     label_map: LabelMap
     timings: Timings
     model_version: str
     capture_time: _timestamp_pb2.Timestamp
-    def __init__(self, frame_id: _Optional[int] = ..., label_map: _Optional[_Union[LabelMap, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., model_version: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    extras: Extras
+    def __init__(self, frame_id: _Optional[int] = ..., label_map: _Optional[_Union[LabelMap, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., model_version: _Optional[str] = ..., capture_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., extras: _Optional[_Union[Extras, _Mapping]] = ...) -> None: ...
 
 class DroppedFrame(_message.Message):
     __slots__ = ("frame_id", "reason", "detail")
