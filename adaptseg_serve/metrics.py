@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Stage = Literal["decode", "queue", "infer", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "queue", "infer", "encode")
 Mode = Literal["livesum", "livemin", "livemax", "livemostrecent"]
+SwapOutcome = Literal["done", "refused"]
 DropReason = Literal["deadline", "cancelled", "busy", "superseded", "expired"]
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -29,11 +30,8 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 class Metrics:
     """What the doors, the segmenter and the batcher report."""
 
-    def __init__(self, registry: "CollectorRegistry | None" = None, build: Mapping[str, str] | None = None) -> None:
-        """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows.
-
-        build: labels of adaptseg_build_info beside our version.
-        """
+    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+        """`registry` None makes a private one; the service hands in prometheus_client's own, which /metrics shows."""
         from prometheus_client import CollectorRegistry, Counter
 
         self.registry = registry = registry or CollectorRegistry()
@@ -54,9 +52,19 @@ class Metrics:
         self._add_durations()
         self._add_queue()
         self._add_drift()
-        info = {"version": __version__, **(build or {})}
-        meaning = "Always 1; its labels say what is running"
-        self._gauge("adaptseg_build_info", meaning, "livemax", list(info)).labels(**info).set(1)
+        self._add_bundle()
+
+    def _add_bundle(self) -> None:
+        from prometheus_client import Counter
+
+        meaning = "1 for what is running, by its labels; 0 for a bundle that was swapped"
+        labels = ["version", "bundle", "bundle_version"]
+        self._serving: Gauge | None = None
+        self._build = self._gauge("adaptseg_build_info", meaning, "livemax", labels)
+        meaning = "Bundles put in place of the served one, by outcome: done or refused"
+        self._swaps = Counter("adaptseg_bundle_swaps", meaning, ["outcome"], registry=self.registry)
+        for outcome in get_args(SwapOutcome):
+            self._swaps.labels(outcome)
 
     def _add_durations(self) -> None:
         self._stages = {
@@ -133,6 +141,17 @@ class Metrics:
         """Requests are answered from now on, and so many images may wait."""
         self._capacity.set(capacity)
         self._ready.set(1)
+
+    def serves(self, bundle: str, version: str) -> None:
+        """Requests are answered by the bundle of this name and version from now on."""
+        if self._serving is not None:
+            self._serving.set(0)
+        self._serving = self._build.labels(__version__, bundle, version)
+        self._serving.set(1)
+
+    def swap(self, outcome: SwapOutcome) -> None:
+        """A bundle was to take the served one's place."""
+        self._swaps.labels(outcome).inc()
 
     def draining(self) -> None:
         self._ready.set(0)

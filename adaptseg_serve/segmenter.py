@@ -8,9 +8,8 @@ await segmenter.close()
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -20,12 +19,14 @@ from numpy.typing import NDArray
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.drift import DriftWatch
-from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded
+from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.predictor import Predictor, Scored, load_predictor, warm_up
+from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
+from adaptseg_serve.served import Served
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.waiting import Answer
 
@@ -51,6 +52,8 @@ class Segmentation:
 
     label_map: LabelMap
     timings: Timings
+    bundle: Bundle
+    """What answered: after a swap another than the segmenter's."""
     image: Image | None = None
     """(H, W, 3) uint8 RGB, upright: the decoded image, where `keep_image` asked for it."""
     scored: Scored | None = None
@@ -75,41 +78,50 @@ class Segmenter:
     ) -> None:
         """`predictor` None loads the one that fits this machine when `start` is called."""
         self.bundle = bundle
+        """What new requests are answered by; `swap` changes it."""
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self.draining = False
         self.on_drain: list[Callable[[], object]] = []
         """Called once, in the event loop's thread, when draining begins: a door turns its health off here."""
         self._predictor = predictor
-        self._batcher: Batcher | None = None
+        self._served: Served | None = None
         self._codec = ThreadPoolExecutor(self.settings.codec_threads, thread_name_prefix="codec")
-        self._decoding = 0
 
     @property
     def ready(self) -> bool:
         """Loaded, warm, and not shutting down."""
-        return self._batcher is not None and not self.draining
+        return self._served is not None and not self.draining
 
     @property
     def runtime(self) -> str:
         """Name and device of what runs the graph: "onnxruntime-cpu"; "loading" before `start` is done."""
-        return self._predictor.runtime if self._predictor else "loading"
+        return self._served.predictor.runtime if self._served else "loading"
 
     async def start(self) -> None:
         """Load the graph and run it once, so that the first request finds it warm."""
-        await asyncio.to_thread(self._load)
-        predictor, settings = self._predictor, self.settings
-        assert predictor is not None
-        self._batcher = Batcher(
-            predictor.predict,
-            run_scored=predictor.predict_scored,
-            max_batch=settings.max_batch,
-            max_items=settings.depth,
-            max_bytes=settings.queue_bytes,
-            max_delay=settings.max_delay,
-            metrics=self.metrics,
-        )
-        self.metrics.ready(settings.depth)
+        self._served = self._serve(self.bundle, await asyncio.to_thread(self._load, self.bundle))
+        self.metrics.serves(self.bundle.name, self.bundle.version)
+        self.metrics.ready(self.settings.depth)
+
+    async def swap(self, bundle: Bundle) -> None:
+        """Answer new requests with `bundle`; those under way are answered by the bundle that admitted them.
+
+        Loads and warms it up first: whatever is raised, the old bundle goes on. BundleError where its classes are
+        others, since clients know what the numbers mean. Returns when the old bundle's last request is answered.
+        """
+        if bundle.labels != self.bundle.labels:
+            raise BundleError(
+                f"{bundle.path} has the classes of {bundle.labels.name}, the served bundle those of "
+                f"{self.bundle.labels.name}. Other classes need a restart, so that clients ask for them anew."
+            )
+        predictor = await asyncio.to_thread(self._load, bundle)
+        if self.draining:
+            return
+        retired, self._served, self.bundle = self._served, self._serve(bundle, predictor), bundle
+        self.metrics.serves(bundle.name, bundle.version)
+        if retired is not None:
+            await retired.retire()
 
     def drain(self) -> None:
         """Refuse new work from now on; what is here goes on. Doors hear of it through `on_drain`."""
@@ -122,8 +134,8 @@ class Segmenter:
     async def finish(self, grace: float | None = None) -> None:
         """Drain, and wait for what is queued and running; what still waits after `grace` seconds is given up."""
         self.drain()
-        if self._batcher is not None:
-            await self._batcher.close(self.settings.drain_grace if grace is None else grace)
+        if self._served is not None:
+            await self._served.batcher.close(self.settings.drain_grace if grace is None else grace)
 
     async def close(self, grace: float | None = None) -> None:
         """Finish, then let go of the threads."""
@@ -170,43 +182,46 @@ class Segmenter:
     async def _segment(
         self, read: Callable[[], Image], size: WantedSize, deadline: float | None, keep_image: bool, scored: bool
     ) -> Segmentation:
-        batcher = self._admit()
+        served = self._admit()
+        with served.in_use():
+            return await self._segment_by(served, read, size, deadline, keep_image, scored)
+
+    async def _segment_by(
+        self,
+        served: Served,
+        read: Callable[[], Image],
+        size: WantedSize,
+        deadline: float | None,
+        keep_image: bool,
+        scored: bool,
+    ) -> Segmentation:
+        spec = served.bundle.preprocess
         deadline = time.monotonic() + self.settings.timeout if deadline is None else deadline
         started = time.monotonic()
-        async with self._decoding_slot(batcher):
-            image, model_image = await self._decode(read, deadline)
+        with served.decoding_slot():
+            image, model_image = await self._decode(read, spec, deadline)
         decoded = time.monotonic() - started
         self.metrics.stage("decode", decoded)
         if (record := current()) is not None:
             record.image(image.shape[:2])
-        height, width = image.shape[:2] if size == "input" else self.bundle.preprocess.size
+        height, width = image.shape[:2] if size == "input" else spec.size
         kept = image if keep_image else None
         del image
-        answer = await batcher.submit(model_image, (height, width), deadline, scored)
-        return self._finish(answer, decoded, kept)
+        answer = await served.batcher.submit(model_image, (height, width), deadline, scored)
+        return self._finish(answer, decoded, kept, served.bundle)
 
-    def _admit(self) -> Batcher:
-        if self._batcher is None or self.draining:
+    def _admit(self) -> Served:
+        if self._served is None or self.draining:
             state = "shutting down" if self.draining else "still loading"
             raise Busy(f"The service is {state}. Send the request again later, or to another replica.", 2.0)
-        return self._batcher
+        return self._served
 
-    @asynccontextmanager
-    async def _decoding_slot(self, batcher: Batcher) -> AsyncIterator[None]:
-        """Images that are being decoded count as if they waited already: what is decoded finds room."""
-        batcher.check_room(self._decoding + 1)
-        self._decoding += 1
-        try:
-            yield
-        finally:
-            self._decoding -= 1
-
-    async def _decode(self, read: Callable[[], Image], deadline: float) -> tuple[Image, Image]:
+    async def _decode(self, read: Callable[[], Image], spec: PreprocessSpec, deadline: float) -> tuple[Image, Image]:
         """The image, and the image at the network's input size."""
 
         def work() -> tuple[Image, Image]:
             image = read()
-            return image, self.bundle.preprocess.resize_image(image)
+            return image, spec.resize_image(image)
 
         limit = asyncio.timeout(deadline - time.monotonic())
         try:
@@ -215,21 +230,35 @@ class Segmenter:
         except TimeoutError:
             raise DeadlineExceeded("The request's deadline passed before it was decoded. Allow it more time.") from None
 
-    def _finish(self, answer: Answer, decoded: float, image: Image | None) -> Segmentation:
+    def _finish(self, answer: Answer, decoded: float, image: Image | None, bundle: Bundle) -> Segmentation:
         self.metrics.stage("queue", answer.queue, ago=answer.infer)
         self.metrics.stage("infer", answer.infer)
         self.metrics.image(decoded + answer.queue + answer.infer)
         timings = Timings(decoded, answer.queue, answer.infer)
-        return Segmentation(answer.label_map, timings, image, answer.scored)
+        return Segmentation(answer.label_map, timings, bundle, image, answer.scored)
 
-    def _watched(self, predictor: Predictor) -> Predictor:
-        every, window = self.settings.drift_every, self.settings.drift_window
-        return DriftWatch(predictor, self.bundle, self.metrics, window=window, every=every) if every else predictor
+    def _load(self, bundle: Bundle) -> Predictor:
+        """The bundle's predictor, warm. Not in the event loop's thread: it takes seconds."""
+        settings = self.settings
+        predictor = self._predictor or load_predictor(bundle, settings.threads, settings.runtime)
+        warm_up(predictor, bundle.preprocess.size)
+        return predictor
 
-    def _load(self) -> None:
-        predictor = self._predictor or load_predictor(self.bundle, self.settings.threads, self.settings.runtime)
-        warm_up(predictor, self.bundle.preprocess.size)
-        self._predictor = self._predictor or self._watched(predictor)  # Not before: warming up is no road.
+    def _serve(self, bundle: Bundle, predictor: Predictor) -> Served:
+        settings = self.settings
+        if settings.drift_every and self._predictor is None:  # Only now: warming up is no road.
+            every, window = settings.drift_every, settings.drift_window
+            predictor = DriftWatch(predictor, bundle, self.metrics, window=window, every=every)
+        batcher = Batcher(
+            predictor.predict,
+            run_scored=predictor.predict_scored,
+            max_batch=settings.max_batch,
+            max_items=settings.depth,
+            max_bytes=settings.queue_bytes,
+            max_delay=settings.max_delay,
+            metrics=self.metrics,
+        )
+        return Served(bundle, predictor, batcher)
 
 
 def _check_array(image: Image) -> None:

@@ -26,6 +26,7 @@ from adaptseg_serve import logs, tracing
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.drain import Door, Drain
 from adaptseg_serve.errors import AdaptSegError, ConfigError
+from adaptseg_serve.hotswap import BundleWatch
 from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
 from adaptseg_serve.http.observed import Observed
@@ -70,6 +71,7 @@ class SegmentationService:
 
     segmenter: Segmenter
     drain: Drain
+    watch: BundleWatch
     traces: TracerProvider | None
 
     @bentoml.on_deployment
@@ -98,8 +100,7 @@ class SegmentationService:
         logs.configure(SETTINGS.log_format, SETTINGS.log_level)
         self.traces = tracing.start(SETTINGS.traces)
         bundle = open_bundle(SETTINGS.bundle)
-        build = {"bundle": bundle.name, "bundle_version": bundle.version}
-        self.segmenter = Segmenter(bundle, SETTINGS, metrics=Metrics(REGISTRY, build))
+        self.segmenter = Segmenter(bundle, SETTINGS, metrics=Metrics(REGISTRY))
         await self.segmenter.start()
         doors = _doors(self.segmenter)
         for door in doors:
@@ -107,12 +108,16 @@ class SegmentationService:
         self.drain = Drain(self.segmenter, doors)
         self.drain.install()
         APP.state.segmenter = self.segmenter
+        self.watch = BundleWatch(self.segmenter, SETTINGS.bundle, SETTINGS.bundle_watch)
+        if SETTINGS.bundle_watch:
+            self.watch.start()
         # What lives now lives for ever: keep it out of every later collection (p99 at four clients 70 -> 50 ms).
         gc.collect()
         gc.freeze()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
+        await self.watch.stop()
         await self.drain.finish()
         await self.segmenter.close()
         if self.traces is not None:

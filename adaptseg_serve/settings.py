@@ -32,6 +32,9 @@ class Settings:
     """The service's settings; field `max_body_bytes` is the variable ADAPTSEG_MAX_BODY_BYTES."""
 
     bundle: Path = _setting(PACKAGED, "directory of the bundle to serve")  # noqa: RUF009 (a Path is immutable)
+    bundle_watch: float = _setting(
+        0.0, "seconds between two looks for another bundle in that directory, swapped in under load; 0: none", 0, 3600
+    )
     http_host: str = _setting("127.0.0.1", "address of the HTTP door; `bentoml serve --host` goes before it")
     http_port: int = _setting(3000, "port of the HTTP door; `bentoml serve --port` goes before it", 1, 65535)
     grpc_host: str = _setting("127.0.0.1", "address of the gRPC door")

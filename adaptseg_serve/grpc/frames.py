@@ -141,7 +141,7 @@ class FrameStream:
             frame_id=frame.request.frame_id,
             label_map=label_map_message(answer.label_map),
             timings=timings_message(answer),
-            model_version=self._segmenter.bundle.version,
+            model_version=answer.bundle.version,
             extras=extras,
         )
         if frame.request.HasField("capture_time"):

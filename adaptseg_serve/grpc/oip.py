@@ -115,7 +115,7 @@ class InferenceService:
         )
         return pb.ModelInferResponse(
             model_name=request.model_name,
-            model_version=self._segmenter.bundle.version,
+            model_version=answers[0].bundle.version,
             id=request.id,
             outputs=[output],
             raw_output_contents=[oip.output_bytes(answers)],

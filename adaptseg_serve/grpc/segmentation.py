@@ -26,7 +26,7 @@ class SegmentationService:
             return pb.SegmentResponse(
                 label_map=label_map_message(answer.label_map),
                 timings=timings_message(answer),
-                model_version=self._segmenter.bundle.version,
+                model_version=answer.bundle.version,
                 extras=extras,
             )
 

@@ -21,8 +21,9 @@ Maps = Mapping[str, NDArray[np.uint8]]
 """Confidence and entropy by name, (H, W), 255 for 1."""
 
 
-def encode_answer(segmentation: Segmentation, wanted: Wanted, bundle: Bundle) -> Response:
+def encode_answer(segmentation: Segmentation, wanted: Wanted) -> Response:
     """The answer `wanted` describes. Takes milliseconds: run it in the codec pool."""
+    bundle = segmentation.bundle
     shares = _shares(segmentation, bundle.labels) if _needs_shares(wanted) else {}
     maps = _maps(segmentation, wanted)
     body = _body(segmentation, wanted, bundle, shares, maps)

@@ -147,7 +147,7 @@ def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferReq
 
 
 def _write(request: Request, wanted: InferRequest, answers: list[Segmentation], segmenter: Segmenter) -> Response:
-    body, length = write_answer(wanted, answers, request.path_params["name"], segmenter.bundle.version)
+    body, length = write_answer(wanted, answers, request.path_params["name"], answers[0].bundle.version)
     if not wanted.binary:
         return Response(body, media_type="application/json")
     return Response(body, headers={HEADER_LENGTH: str(length)}, media_type="application/octet-stream")

@@ -58,13 +58,13 @@ async def _segment(request: Request, segmenter: Segmenter) -> Response:
 
 async def _encode(segmentation: Segmentation, wanted: Wanted, segmenter: Segmenter) -> Response:
     started = time.monotonic()
-    response = await segmenter.codec(lambda: encode_answer(segmentation, wanted, segmenter.bundle))
+    response = await segmenter.codec(lambda: encode_answer(segmentation, wanted))
     encoded = time.monotonic() - started
     segmenter.metrics.stage("encode", encoded)
     timings = segmentation.timings
     stages = {"decode": timings.decode, "queue": timings.queue, "infer": timings.infer, "encode": encoded}
     response.headers["Server-Timing"] = ", ".join(f"{name};dur={1000 * s:.3f}" for name, s in stages.items())
-    response.headers["X-Model-Version"] = segmenter.bundle.version
+    response.headers["X-Model-Version"] = segmentation.bundle.version
     return response
 
 

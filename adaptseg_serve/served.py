@@ -1,0 +1,47 @@
+"""A bundle at work: what a request holds on to from its admission to its answer, whatever comes after the bundle."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adaptseg_serve.batcher import Batcher
+from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.predictor import Predictor
+
+
+class Served:
+    """One bundle with its predictor and its batcher. Every method is called in the event loop's thread."""
+
+    def __init__(self, bundle: Bundle, predictor: Predictor, batcher: Batcher) -> None:
+        self.bundle, self.predictor, self.batcher = bundle, predictor, batcher
+        self._decoding = 0
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While a request has it, `retire` waits."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    @contextmanager
+    def decoding_slot(self) -> Iterator[None]:
+        """Images that are being decoded count as if they waited already: what is decoded finds room."""
+        self.batcher.check_room(self._decoding + 1)
+        self._decoding += 1
+        try:
+            yield
+        finally:
+            self._decoding -= 1
+
+    async def retire(self) -> None:
+        """Wait until nobody uses it any more, then end its thread. Every request has its deadline: this ends."""
+        await self._unused.wait()
+        await self.batcher.close()
