@@ -44,6 +44,23 @@ def test_both_clients_give_the_predictors_label_map(url: str, server: Server, im
         assert {"decode", "queue", "infer"} <= answer.timings.keys()
 
 
+def test_both_clients_bring_confidence_and_entropy_where_asked(url: str, server: Server) -> None:
+    async def ask() -> Answer:
+        async with AsyncSegmentationClient(url) as client:
+            return await client.segment(IMAGE, include=["entropy", "confidence"])
+
+    with SegmentationClient(url) as client:
+        answers = [client.segment(IMAGE, include=["confidence", "entropy"]), asyncio.run(ask())]
+        assert client.segment(IMAGE, include=["entropy"]).confidence is None
+        assert client.segment(IMAGE).entropy is None
+    expected = load_predictor(open_bundle(server.bundle)).predict_scored(IMAGE[None], [(48, 64)])[0].uncertainty()
+    for answer in answers:
+        assert answer.confidence is not None
+        assert answer.entropy is not None
+        np.testing.assert_allclose(answer.confidence, expected.confidence, atol=0.5 / 255 + 1e-6)
+        np.testing.assert_allclose(answer.entropy, expected.entropy, atol=0.5 / 255 + 1e-6)
+
+
 def test_size_model_is_the_networks(url: str) -> None:
     with SegmentationClient(url) as client:
         assert client.segment(np.zeros((100, 30, 3), np.uint8)).label_map.shape == (100, 30)

@@ -16,6 +16,10 @@ WantedSize = Literal["input", "model"]
 """Size of the label map: that of the image, or that of the network's input."""
 
 
+Extra = Literal["confidence", "entropy"]
+"""What can be asked for beside the label map."""
+
+
 class ServiceError(AdaptSegError):
     """The service could not answer, and not for a reason a RequestError has a name for."""
 
@@ -29,6 +33,10 @@ class Answer:
     timings: dict[str, float]
     """Seconds spent in each stage of the service: decode, queue, infer."""
     frame_id: int = 0
+    confidence: NDArray[np.float32] | None = None
+    """(H, W): the largest class probability of each pixel, 0..1 in steps of 1/255; None where not asked for."""
+    entropy: NDArray[np.float32] | None = None
+    """(H, W): 0, sure, to 1, every class alike; likewise."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,11 @@ def to_label_map(data: bytes, height: int, width: int) -> LabelMap:
     if len(data) != height * width:
         raise ServiceError(f"The label map has {len(data)} bytes; {height} x {width} were announced.")
     return np.frombuffer(data, np.uint8).reshape(height, width).copy()
+
+
+def to_map(data: bytes, height: int, width: int) -> NDArray[np.float32]:
+    """Row by row bytes, 255 for 1 -> (height, width) float32, 0..1."""
+    return to_label_map(data, height, width).astype(np.float32) / np.float32(255)
 
 
 def check_picture(image: Picture) -> None:

@@ -1,5 +1,6 @@
 """Messages of adaptseg.v1.SegmentationService, without the sending: the same for both clients."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -9,11 +10,13 @@ from adaptseg_serve import errors
 from adaptseg_serve.client.answers import (
     Answer,
     Dropped,
+    Extra,
     Picture,
     ServiceError,
     WantedSize,
     check_picture,
     to_label_map,
+    to_map,
 )
 from adaptseg_serve.errors import Busy, RequestError
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
@@ -30,8 +33,9 @@ _ERRORS: dict[grpc.StatusCode, type[RequestError]] = {
 }
 
 
-def segment_request(image: Picture, size: WantedSize) -> pb.SegmentRequest:
-    return pb.SegmentRequest(image=_image(image), size=_size(size))
+def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra]) -> pb.SegmentRequest:
+    wanted = pb.Include(confidence="confidence" in include, entropy="entropy" in include)
+    return pb.SegmentRequest(image=_image(image), size=_size(size), include=wanted)
 
 
 def frame_request(
@@ -52,12 +56,15 @@ def frame_request(
 
 
 def read_answer(response: pb.SegmentResponse | pb.FrameResult) -> Answer:
-    label_map, timings = response.label_map, response.timings
+    label_map, timings, extras = response.label_map, response.timings, response.extras
+    sides = label_map.height, label_map.width
     return Answer(
-        to_label_map(label_map.train_ids, label_map.height, label_map.width),
+        to_label_map(label_map.train_ids, *sides),
         response.model_version,
         {"decode": timings.decode, "queue": timings.queue, "infer": timings.infer},
         response.frame_id if isinstance(response, pb.FrameResult) else 0,
+        to_map(extras.confidence, *sides) if extras.confidence else None,
+        to_map(extras.entropy, *sides) if extras.entropy else None,
     )
 
 

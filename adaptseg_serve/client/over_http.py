@@ -1,6 +1,6 @@
 """Requests and answers of POST /v1/segment, without the sending: the same for both clients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -8,7 +8,16 @@ import httpx
 import numpy as np
 
 from adaptseg_serve import errors
-from adaptseg_serve.client.answers import Answer, Picture, ServiceError, WantedSize, check_picture, to_label_map
+from adaptseg_serve.client.answers import (
+    Answer,
+    Extra,
+    Picture,
+    ServiceError,
+    WantedSize,
+    check_picture,
+    to_label_map,
+    to_map,
+)
 from adaptseg_serve.errors import Busy, RequestError
 
 _ERRORS: Mapping[str, type[RequestError]] = {
@@ -18,12 +27,12 @@ _ERRORS: Mapping[str, type[RequestError]] = {
 }
 
 
-def segment_request(image: Picture, size: WantedSize, timeout: float) -> dict[str, Any]:
+def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> dict[str, Any]:
     """Arguments for httpx's `post`. An array travels as a lossless PNG."""
     file = _file(image)
     return {
         "url": "/v1/segment",
-        "params": {"size": size},
+        "params": {"size": size, "include": ",".join(include)},
         "content": file,
         "headers": {
             "Accept": "application/octet-stream",
@@ -40,8 +49,16 @@ def read_answer(response: httpx.Response) -> Answer:
         raise error_of(response)
     headers = response.headers
     height, width = int(headers["x-label-map-height"]), int(headers["x-label-map-width"])
-    label_map = to_label_map(response.content, height, width)
-    return Answer(label_map, headers.get("x-model-version", ""), _timings(headers.get("server-timing", "")))
+    label_map, *maps = _planes(response.content, height * width)
+    names = headers.get("x-planes", "labels").split(",")[1:]
+    found = {name: to_map(plane, height, width) for name, plane in zip(names, maps, strict=True)}
+    return Answer(
+        to_label_map(label_map, height, width),
+        headers.get("x-model-version", ""),
+        _timings(headers.get("server-timing", "")),
+        confidence=found.get("confidence"),
+        entropy=found.get("entropy"),
+    )
 
 
 def error_of(response: httpx.Response) -> RequestError | ServiceError:
@@ -61,6 +78,10 @@ def lost(url: str, error: httpx.TransportError) -> RequestError | ServiceError:
     if isinstance(error, httpx.ConnectError):
         return Busy(f"{url} can't be reached ({error}). Is the service running there?", 0.0)
     return ServiceError(f"The connection to {url} broke: {error!r}")
+
+
+def _planes(content: bytes, length: int) -> list[bytes]:
+    return [content[start : start + length] for start in range(0, len(content), length)]
 
 
 def _file(image: Picture) -> bytes:

@@ -1,7 +1,7 @@
 """The client for ordinary code."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -10,7 +10,7 @@ import httpx
 
 from adaptseg_serve.client import over_grpc, over_http
 from adaptseg_serve.client.address import parse_address
-from adaptseg_serve.client.answers import Answer, Dropped, Picture, WantedSize
+from adaptseg_serve.client.answers import Answer, Dropped, Extra, Picture, WantedSize
 from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
@@ -20,7 +20,7 @@ from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 class Transport(Protocol):
     """One door of the service."""
 
-    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer: ...
+    def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer: ...
 
     def stream(
         self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
@@ -46,16 +46,24 @@ class SegmentationClient:
         self._transport: Transport = _Http(url, who) if scheme.startswith("http") else _Grpc(scheme, target, who)
         self._timeout, self._retry = timeout, retry or Retry()
 
-    def segment(self, image: Picture, *, size: WantedSize = "input", timeout: float | None = None) -> Answer:
+    def segment(
+        self,
+        image: Picture,
+        *,
+        size: WantedSize = "input",
+        include: Sequence[Extra] = (),
+        timeout: float | None = None,
+    ) -> Answer:
         """Label map of `image`: (H, W, 3) uint8 RGB, or a JPEG or PNG file's bytes.
 
+        include: confidence and entropy of each pixel; tens of milliseconds for a large label map.
         Raises the RequestErrors of adaptseg_serve.errors; Busy only after the retries.
         """
         end = time.monotonic() + (self._timeout if timeout is None else timeout)
         attempt = 1
         while True:
             try:
-                return self._transport.segment(image, size, max(0.001, end - time.monotonic()))
+                return self._transport.segment(image, size, include, max(0.001, end - time.monotonic()))
             except Busy as busy:
                 time.sleep(self._retry.pause(attempt, busy, end - time.monotonic()))
                 attempt += 1
@@ -92,8 +100,8 @@ class _Http:
         verify = who.context() if url.startswith("https") else True
         self._url, self._client = url, httpx.Client(base_url=url, headers=who.headers(), verify=verify)
 
-    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
-        request = over_http.segment_request(image, size, timeout)
+    def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer:
+        request = over_http.segment_request(image, size, include, timeout)
         try:
             response = self._client.post(**request)
         except httpx.TransportError as error:
@@ -118,9 +126,9 @@ class _Grpc:
         self._metadata = tuple(who.headers().items())
         self._stub = segmentation_pb2_grpc.SegmentationServiceStub(self._channel)
 
-    def segment(self, image: Picture, size: WantedSize, timeout: float) -> Answer:
+    def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer:
         try:
-            request = over_grpc.segment_request(image, size)
+            request = over_grpc.segment_request(image, size, include)
             return over_grpc.read_answer(self._stub.Segment(request, timeout=timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise over_grpc.error_of(error) from error
