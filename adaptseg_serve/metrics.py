@@ -35,6 +35,8 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter
 
         self.registry = registry = registry or CollectorRegistry()
+        self.executions = 0
+        """Runs of the network so far."""
         self._requests = Counter(
             "adaptseg_inference_requests",
             "Requests answered, by door, outcome (ok or error) and reason",
@@ -132,6 +134,7 @@ class Metrics:
         self._image.observe(seconds)
 
     def batch(self, size: int) -> None:
+        self.executions += 1
         self._batch.observe(size)
 
     def depth(self, items: int) -> None:

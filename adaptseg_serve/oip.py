@@ -83,6 +83,8 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
 
     deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
     """
+    if len(images) == 1:
+        return [await _segment(segmenter, images[0], deadline)]
     tasks = [asyncio.create_task(_segment(segmenter, image, deadline)) for image in images]
     try:
         answers = await asyncio.gather(*tasks)

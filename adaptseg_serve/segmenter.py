@@ -34,6 +34,9 @@ Image = NDArray[np.uint8]
 WantedSize = Literal["input", "model"]
 """Size of a label map: that of the client's image, or that of the network's input."""
 
+Source = Image | Callable[[], Image]
+"""An image, or what reads it: that is work for another thread."""
+
 T = TypeVar("T")
 
 
@@ -160,7 +163,7 @@ class Segmenter:
         """
         _check_array(image)
         check_pixels(image.shape[:2], self.settings.max_pixels)
-        return await self._segment(lambda: image, size, deadline, keep_image, scored)
+        return await self._segment(image, size, deadline, keep_image, scored)
 
     async def segment_encoded(
         self,
@@ -180,16 +183,16 @@ class Segmenter:
         return await asyncio.get_running_loop().run_in_executor(self._codec, work)
 
     async def _segment(
-        self, read: Callable[[], Image], size: WantedSize, deadline: float | None, keep_image: bool, scored: bool
+        self, source: Source, size: WantedSize, deadline: float | None, keep_image: bool, scored: bool
     ) -> Segmentation:
         served = self._admit()
         with served.in_use():
-            return await self._segment_by(served, read, size, deadline, keep_image, scored)
+            return await self._segment_by(served, source, size, deadline, keep_image, scored)
 
     async def _segment_by(
         self,
         served: Served,
-        read: Callable[[], Image],
+        source: Source,
         size: WantedSize,
         deadline: float | None,
         keep_image: bool,
@@ -199,7 +202,7 @@ class Segmenter:
         deadline = time.monotonic() + self.settings.timeout if deadline is None else deadline
         started = time.monotonic()
         with served.decoding_slot():
-            image, model_image = await self._decode(read, spec, deadline)
+            image, model_image = await self._decode(source, spec, deadline)
         decoded = time.monotonic() - started
         self.metrics.stage("decode", decoded)
         if (record := current()) is not None:
@@ -216,11 +219,13 @@ class Segmenter:
             raise Busy(f"The service is {state}. Send the request again later, or to another replica.", 2.0)
         return self._served
 
-    async def _decode(self, read: Callable[[], Image], spec: PreprocessSpec, deadline: float) -> tuple[Image, Image]:
+    async def _decode(self, source: Source, spec: PreprocessSpec, deadline: float) -> tuple[Image, Image]:
         """The image, and the image at the network's input size."""
+        if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
+            return source, source  # A thread would have nothing to do, and the way there and back is not free.
 
         def work() -> tuple[Image, Image]:
-            image = read()
+            image = source if isinstance(source, np.ndarray) else source()
             return image, spec.resize_image(image)
 
         limit = asyncio.timeout(deadline - time.monotonic())

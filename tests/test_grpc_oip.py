@@ -118,6 +118,10 @@ def test_metadata_readiness_and_configuration(tiny_bundle: Path) -> None:
         statistics = (await stub.ModelStatistics(pb.ModelStatisticsRequest())).model_stats[0]
         assert statistics.inference_count == 3
         assert statistics.inference_stats.success.count == 1
+        assert 1 <= statistics.execution_count <= 3
+        await stub.ModelInfer(frames_request(FRAMES[:1]))
+        later = (await stub.ModelStatistics(pb.ModelStatisticsRequest())).model_stats[0]
+        assert later.execution_count == statistics.execution_count + 1
 
     in_door(tiny_bundle, work)
 
@@ -271,3 +275,13 @@ def test_a_stream_answers_in_order_and_outlives_a_bad_request(tiny_bundle: Path)
     answers = in_door(tiny_bundle, work)
     assert [a.infer_response.id for a in answers] == [str(i) for i in range(20)]
     assert [a.infer_response.id for a in answers if a.error_message] == ["5"]
+
+
+def test_bytes_that_are_no_message_are_the_clients_fault(tiny_bundle: Path) -> None:
+    async def work(stub: Any, door: Door) -> grpc.StatusCode:
+        call = door.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"\xff\xff\xff")
+        return caught.value.code()
+
+    assert in_door(tiny_bundle, work) == BAD

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from adaptseg_serve.http.middleware import request_id_of
 from adaptseg_serve.record import RequestRecord, recording
@@ -28,22 +29,34 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         if handler is None:
             return None
         if handler.unary_unary is not None:
-            return handler._replace(unary_unary=_one(handler.unary_unary, details))
+            plain = handler._replace(request_deserializer=None, response_serializer=None)
+            return plain._replace(unary_unary=_one(handler, details))
         if handler.stream_stream is not None:
             stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
             return handler._replace(stream_stream=stream(handler.stream_stream, details))
         return handler
 
 
-def _one(answer: Any, details: Any) -> Any:
-    async def recorded(request: Any, context: Any) -> Any:
+def _one(handler: Any, details: Any) -> Any:
+    """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
+
+    async def recorded(data: bytes, context: Any) -> bytes:
         with _recording(details, context) as record:
-            record.bytes_in = request.ByteSize()
-            response = await answer(request, context)
-            record.bytes_out = response.ByteSize()
-            return response
+            record.bytes_in = len(data)
+            request = await _read(handler, data, context)
+            del data
+            answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
+            record.bytes_out = len(answer)
+            return answer
 
     return recorded
+
+
+async def _read(handler: Any, data: bytes, context: Any) -> Any:
+    try:
+        return handler.request_deserializer(data)
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is not what the .proto file says.")
 
 
 def _written(answer: Any, details: Any) -> Any:

@@ -84,8 +84,9 @@ class InferenceService:
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Any) -> pb.ModelStatisticsResponse:
         async with answering(context, self._segmenter, count=False):
             oip.check_model(self._segmenter, request.name or oip.ALIAS, request.version)
-        bundle = self._segmenter.bundle
-        return pb.ModelStatisticsResponse(model_stats=[self._statistics.message(bundle.name, bundle.version)])
+        bundle, executions = self._segmenter.bundle, self._segmenter.metrics.executions
+        statistics = self._statistics.message(bundle.name, bundle.version, executions)
+        return pb.ModelStatisticsResponse(model_stats=[statistics])
 
     async def _stream_infer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelStreamInferResponse:
         metrics = self._segmenter.metrics

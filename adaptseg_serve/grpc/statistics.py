@@ -28,12 +28,14 @@ class Statistics:
     def failed(self, started: float) -> None:
         _add(self._sums.fail, time.monotonic() - started)
 
-    def message(self, name: str, version: str) -> pb.ModelStatistics:
+    def message(self, name: str, version: str, executions: int) -> pb.ModelStatistics:
+        """`executions`: runs of the network, those for the other doors included, since they share batches."""
         return pb.ModelStatistics(
             name=name,
             version=version,
             last_inference=self._last,
             inference_count=self._images,
+            execution_count=executions,
             inference_stats=self._sums,
         )
 
