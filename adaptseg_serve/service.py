@@ -57,6 +57,7 @@ class SegmentInput(IODescriptor):
 
 @bentoml.service(
     name="adaptseg",
+    workers=SETTINGS.workers,
     http={"host": SETTINGS.http_host, "port": SETTINGS.http_port},
     # The segmenter answers its own 504 first. BentoML's metrics have a series for every path a stranger asks for;
     # /metrics is our own route.

@@ -35,6 +35,7 @@ class Settings:
     bundle_watch: float = _setting(
         0.0, "seconds between two looks for another bundle in that directory, swapped in under load; 0: none", 0, 3600
     )
+    workers: int = _setting(1, "processes that serve, each with the bundle, a queue and threads of its own", 1, 256)
     http_host: str = _setting("127.0.0.1", "address of the HTTP door; `bentoml serve --host` goes before it")
     http_port: int = _setting(3000, "port of the HTTP door; `bentoml serve --port` goes before it", 1, 65535)
     grpc_host: str = _setting("127.0.0.1", "address of the gRPC door")

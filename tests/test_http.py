@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from adaptseg_serve.bundle import Bundle, open_bundle
+from adaptseg_serve.http import middleware
 from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
 from adaptseg_serve.http.parameters import negotiate
@@ -244,13 +245,17 @@ def test_too_many_pixels_are_a_413_with_the_figure(client: TestClient) -> None:
     assert "101 x 100 = 10100 pixels" in problem(client.post("/v1/segment", content=big), 413, "too-large")
 
 
-@pytest.mark.parametrize("path", ["/v1/segment", "/v2/models/tiny/infer"])
-def test_a_body_beyond_the_limit_is_refused_by_its_length(client: TestClient, path: str) -> None:
-    answer = client.post(path, content=bytes(100_001))
+def test_a_body_beyond_the_limit_is_refused_by_its_length(client: TestClient) -> None:
+    answer = client.post("/v1/segment", content=bytes(100_001))
     assert "100001 bytes" in problem(answer, 413, "too-large")
+    answer = client.post("/v2/models/tiny/infer", content=bytes(100_001))
+    assert answer.status_code == 413
+    assert "100001 bytes" in answer.json()["error"]
 
 
-def test_a_body_without_a_length_is_refused_while_it_streams() -> None:
+def test_a_body_without_a_length_is_refused_while_it_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the rest is thrown away, up to a bound, before the connection is closed."""
+    monkeypatch.setattr(middleware, "LINGER_BYTES", 5_000)
     pulled = 0
 
     async def receive() -> Message:
@@ -258,10 +263,10 @@ def test_a_body_without_a_length_is_refused_while_it_streams() -> None:
         pulled += 1
         return {"type": "http.request", "body": bytes(1000), "more_body": True}
 
-    sent: list[Message] = []
+    sent: list[tuple[int, Message]] = []
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        sent.append((pulled, message))
 
     async def greedy(scope: Any, receive: Any, send: Any) -> None:
         """Reads on whatever happens, and answers 500 to every exception, as BentoML's API methods do."""
@@ -272,9 +277,10 @@ def test_a_body_without_a_length_is_refused_while_it_streams() -> None:
             await send({"type": "http.response.start", "status": 500, "headers": []})
             await send({"type": "http.response.body", "body": b"oops"})
 
-    asyncio.run(BodyLimit(greedy, 10_000)({"type": "http", "headers": []}, receive, send))
-    assert pulled == 11
-    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [413]
+    asyncio.run(BodyLimit(greedy, 10_000)({"type": "http", "path": "/v1/segment", "headers": []}, receive, send))
+    assert [(at, m["status"]) for at, m in sent if m["type"] == "http.response.start"] == [(11, 413)]
+    assert [at for at, m in sent if m["type"] == "http.response.body" and not m.get("more_body")] == [16]
+    assert pulled == 16
 
 
 def test_text_in_the_file_field_is_refused_and_fetches_nothing(client: TestClient) -> None:

@@ -30,7 +30,7 @@ class GrpcServer:
     def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
         self._segmenter = segmenter
         self._address = _address(settings.grpc_host, settings.grpc_port)
-        self._options = _options(settings.max_body_bytes)
+        self._options = _options(settings.max_body_bytes, settings.workers)
         self._health = health.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._goodbye: asyncio.Task[None] | None = None
@@ -84,13 +84,13 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
     return ""
 
 
-def _options(max_message: int) -> list[tuple[str, int]]:
+def _options(max_message: int, workers: int = 1) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_message),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
-        # Two servers on one port would share its calls, and a port clash would go unseen.
-        ("grpc.so_reuseport", 0),
+        # Workers share the port, and the kernel deals out connections. One alone must not: a clash would go unseen.
+        ("grpc.so_reuseport", int(workers > 1)),
         # A client that vanished without a word is noticed in 80 s; clients may ping every 10 s.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -1,5 +1,6 @@
 """Plain ASGI middleware: the limit on bodies, and the names a request travels under."""
 
+import asyncio
 import contextlib
 import re
 import uuid
@@ -9,7 +10,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adaptseg_serve.errors import TooLarge
-from adaptseg_serve.http.problems import problem_of
+from adaptseg_serve.http.problems import oip_error_of, problem_of
+
+LINGER_SECONDS, LINGER_BYTES = 5.0, 256 << 20
+"""How long, and for how much, a refused upload is read and thrown away."""
 
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -56,9 +60,22 @@ class BodyLimit:
             await self._refuse(seen, scope, receive, send)
 
     async def _refuse(self, nbytes: int, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_of(self._error(nbytes))
+        """Answer at once, but hold the connection while the client still sends.
+
+        A socket that is closed with unread bytes is reset, and the reset overtakes the answer.
+        """
+        error = self._error(nbytes)
+        response = oip_error_of(error) if scope["path"].startswith("/v2") else problem_of(error)
         response.headers["Connection"] = "close"
-        await response(scope, receive, send)
+
+        async def unfinished(message: Message) -> None:
+            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+        await response(scope, receive, unfinished)
+        if "expect" not in Headers(scope=scope):  # Reading would tell such a client to go on.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_discard(receive), LINGER_SECONDS)
+        await send({"type": "http.response.body", "body": b""})
 
     def _error(self, nbytes: int) -> TooLarge:
         return TooLarge(
@@ -86,6 +103,15 @@ class RequestNames:
             await send(message)
 
         await self.app(scope, receive, named)
+
+
+async def _discard(receive: Receive) -> None:
+    left = LINGER_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:

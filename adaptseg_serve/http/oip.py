@@ -1,8 +1,6 @@
 """The Open Inference Protocol over HTTP, under /v2, as NVIDIA's tritonclient speaks it. Errors are {"error": ...}."""
 
-import json
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,9 +9,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adaptseg_serve import oip
-from adaptseg_serve.errors import Busy, NotFound, RequestError
+from adaptseg_serve.errors import NotFound, RequestError
 from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
 from adaptseg_serve.http.parameters import read_deadline
+from adaptseg_serve.http.problems import oip_error_of
 from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, while_connected
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
@@ -42,7 +41,7 @@ def _endpoint(segmenter_of: SegmenterOf, handler: Handler) -> Callable[[Request]
         try:
             return await handler(request, segmenter_of(request))
         except RequestError as error:
-            return _error(error)
+            return oip_error_of(error)
 
     return endpoint
 
@@ -54,7 +53,7 @@ def _counted(segmenter_of: SegmenterOf) -> Callable[[Request], Awaitable[Respons
         try:
             segmenter = segmenter_of(request)
         except RequestError as error:
-            return _error(error)
+            return oip_error_of(error)
         response, reason = await _answer(request, segmenter)
         segmenter.metrics.request("http", "error" if reason else "ok", reason)
         return response
@@ -66,18 +65,12 @@ async def _answer(request: Request, segmenter: Segmenter) -> tuple[Response, str
     try:
         return await _infer(request, segmenter), ""
     except RequestError as error:
-        return _error(error), error.name
+        return oip_error_of(error), error.name
     except ClientDisconnect:
         return Response(status_code=CLIENT_CLOSED_REQUEST), "client-closed"
     except Exception:
         log.exception("A request failed")
         return JSONResponse({"error": "The server failed to answer; its log says why."}, 500), "internal"
-
-
-def _error(error: RequestError) -> Response:
-    headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else None
-    # json.dumps writes ASCII: a name with a lone surrogate in it can be quoted back.
-    return Response(json.dumps({"error": str(error)}), error.status, headers, "application/json")
 
 
 async def _live(request: Request) -> Response:

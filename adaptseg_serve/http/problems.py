@@ -33,8 +33,17 @@ def problem(status: int, name: str, detail: str, headers: dict[str, str] | None 
 
 
 def problem_of(error: RequestError) -> Response:
-    headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else None
-    return problem(error.status, error.name, str(error), headers)
+    return problem(error.status, error.name, str(error), _retry_after(error))
+
+
+def oip_error_of(error: RequestError) -> Response:
+    """The same in the Open Inference Protocol's words, for everything under /v2."""
+    # json.dumps writes ASCII: a name with a lone surrogate in it can be quoted back.
+    return Response(json.dumps({"error": str(error)}), error.status, _retry_after(error), "application/json")
+
+
+def _retry_after(error: RequestError) -> dict[str, str] | None:
+    return {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else None
 
 
 def internal_problem() -> Response:
