@@ -102,6 +102,6 @@ def _compare(
     deployment: Deployment, session: onnxruntime.InferenceSession, name: str, images: NDArray[np.uint8]
 ) -> Comparison:
     with torch.inference_mode():
-        expected, expected_logits = (t.numpy() for t in deployment(torch.from_numpy(images)))
+        expected, expected_logits = (t.numpy() for t in deployment(torch.from_numpy(images.copy())))
     label_map, logits = session.run(["label_map", "logits"], {"image": images})
     return compare_batch(name, expected, expected_logits, label_map, logits)
