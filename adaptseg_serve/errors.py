@@ -5,6 +5,7 @@ AdaptSegError
 +-- ConfigError            a setting or an argument is wrong
 +-- RequestError           the client's doing; each carries its HTTP status and its stable name
     +-- BadImage           400  the bytes are not a readable image
+    +-- Unauthenticated    401  no token, or none that this service knows
     +-- NotFound           404  no such model or version
     +-- NotAcceptable      406  no answer format the client accepts
     +-- TooLarge           413  too many bytes or too many pixels
@@ -40,6 +41,10 @@ class RequestError(AdaptSegError):
 
 class BadImage(RequestError):
     status, name = 400, "bad-image"
+
+
+class Unauthenticated(RequestError):
+    status, name = 401, "unauthenticated"
 
 
 class NotFound(RequestError):

@@ -33,6 +33,7 @@ from adaptseg_serve.http.observed import Observed
 from adaptseg_serve.http.parameters import Ids, Render
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
+from adaptseg_serve.security import BearerAuth, Tokens, check_tls, http_tls
 from adaptseg_serve.segmenter import Segmenter, WantedSize
 
 APP = create_app()
@@ -59,6 +60,7 @@ class SegmentInput(IODescriptor):
     name="adaptseg",
     workers=SETTINGS.workers,
     http={"host": SETTINGS.http_host, "port": SETTINGS.http_port},
+    ssl=http_tls(SETTINGS),
     # The segmenter answers its own 504 first. BentoML's metrics have a series for every path a stranger asks for;
     # /metrics is our own route.
     traffic={"timeout": SETTINGS.timeout + 5},
@@ -80,6 +82,9 @@ class SegmentationService:
     def check() -> None:
         """In the parent, before any worker starts: what can't work is said once, in one sentence."""
         try:
+            check_tls(SETTINGS)
+            if SETTINGS.tokens_file:
+                Tokens(Path(SETTINGS.tokens_file))
             open_bundle(SETTINGS.bundle)
             _check_port("HTTP", *_http_address())
             _check_port("gRPC", SETTINGS.grpc_host, SETTINGS.grpc_port)
@@ -142,6 +147,8 @@ class SegmentationService:
 _shell: Any = SegmentationService
 _shell.add_asgi_middleware(RequestNames)
 _shell.add_asgi_middleware(Observed)
+if SETTINGS.tokens_file:
+    _shell.add_asgi_middleware(BearerAuth, path=Path(SETTINGS.tokens_file))
 _shell.add_asgi_middleware(BodyLimit, max_bytes=SETTINGS.max_body_bytes)
 
 

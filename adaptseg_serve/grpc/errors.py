@@ -21,6 +21,7 @@ MAX_DETAILS = 1000
 """Characters of a status message: it travels as a header, and those have a limit; it may quote what a client sent."""
 
 _CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.RESOURCE_EXHAUSTED,

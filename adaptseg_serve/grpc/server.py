@@ -1,6 +1,7 @@
 """The gRPC door: one grpc.aio server in the service's own event loop."""
 
 import asyncio
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -16,6 +17,7 @@ from adaptseg_serve.grpc.oip import InferenceService
 from adaptseg_serve.grpc.segmentation import SegmentationService
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+from adaptseg_serve.security import BearerInterceptor, Tokens, server_credentials
 from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.settings import Settings
 
@@ -31,19 +33,22 @@ class GrpcServer:
         self._segmenter = segmenter
         self._address = _address(settings.grpc_host, settings.grpc_port)
         self._options = _options(settings.max_body_bytes, settings.workers)
+        tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
+        self._interceptors = (Observed(), *tokens)
+        self._credentials = server_credentials(settings)
         self._health = health.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._goodbye: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bind and serve. Raises ConfigError where the port is taken."""
-        server = grpc.aio.server(options=self._options, interceptors=(Observed(),))
+        server = grpc.aio.server(options=self._options, interceptors=self._interceptors)
         inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._segmenter), server)
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(self._segmenter), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         enable_server_reflection((*SERVICES, HEALTH, REFLECTION), server)
         await self._announce()
-        if problem := _bind(server, self._address):
+        if problem := _bind(server, self._address, self._credentials):
             await server.stop(None)
             del server  # Its __del__ needs the running loop, and the traceback would keep it beyond that.
             raise ConfigError(problem)
@@ -72,10 +77,13 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     """What stands in the way, or ""."""
     try:
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
     except RuntimeError as error:
         return (
             f"The gRPC door can't open on {address} ({error}). Stop what is there, or set ADAPTSEG_GRPC_HOST "

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from adaptseg_serve.client import Credentials
 
 ROOT = Path(__file__).parents[2]
 SERVICE = "adaptseg_serve.service:SegmentationService"
@@ -27,11 +30,14 @@ class Server:
     bundle: Path
     process: "subprocess.Popen[bytes]"
     log: Path
+    context: ssl.SSLContext | None = None
+    """For a server that speaks TLS."""
 
     def get(self, path: str) -> int:
         """HTTP status of GET `path`; 0 where nobody answers."""
+        url = self.http_url if self.context is None else self.http_url.replace("http:", "https:")
         try:
-            with urllib.request.urlopen(self.http_url + path, timeout=5) as answer:
+            with urllib.request.urlopen(url + path, timeout=5, context=self.context) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -48,7 +54,14 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: Path, folder: Path, service: str = SERVICE, cwd: Path = ROOT, **environ: str) -> Iterator[Server]:
+def serving(
+    bundle: Path,
+    folder: Path,
+    service: str = SERVICE,
+    cwd: Path = ROOT,
+    credentials: Credentials | None = None,
+    **environ: str,
+) -> Iterator[Server]:
     """Serve `bundle` until the block ends. `folder` holds the log and BENTOML_HOME; `environ` adds variables."""
     http_port, grpc_port = free_port(), free_port()
     log = folder / "server.log"
@@ -64,7 +77,8 @@ def serving(bundle: Path, folder: Path, service: str = SERVICE, cwd: Path = ROOT
         process = subprocess.Popen(
             command, cwd=cwd, env=os.environ | variables, stdout=out, stderr=out, start_new_session=True
         )
-    server = Server(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", bundle, process, log)
+    context = None if credentials is None else credentials.context()
+    server = Server(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", bundle, process, log, context)
     try:
         server.wait_until_ready()
         yield server

@@ -1,0 +1,129 @@
+"""TLS, mTLS and tokens on both doors of a real server, asked by our own client and by plain ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from helpers.certificates import Pair, authority, signed
+from helpers.serving import Server, serving
+
+from adaptseg_serve.client import Credentials, SegmentationClient
+from adaptseg_serve.client.answers import ServiceError
+from adaptseg_serve.errors import AdaptSegError, ConfigError, Unauthenticated
+from adaptseg_serve.security import Tokens, check_tls
+from adaptseg_serve.settings import Settings
+
+IMAGE = np.full((20, 30, 3), 7, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("security")
+    (folder / "tokens").write_text("# the fleet's\nfirst  # car 1\n\nsecond\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_bundle: Path, folder: Path) -> Iterator[Server]:
+    place = folder / "guarded"
+    place.mkdir()
+    with serving(tiny_bundle, place, ADAPTSEG_TOKENS_FILE=str(folder / "tokens")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("door", ["http", "grpc"])
+def test_a_known_token_is_let_in_and_no_other(guarded: Server, door: str) -> None:
+    url = guarded.http_url if door == "http" else f"grpc://{guarded.grpc_target}"
+    for token in ("first", "second"):
+        with SegmentationClient(url, credentials=Credentials(token=token)) as client:
+            assert client.segment(IMAGE).label_map.shape == (20, 30)
+    for token in ("", "third", "firs", "first  # car 1"):
+        with (
+            SegmentationClient(url, credentials=Credentials(token=token)) as client,
+            pytest.raises((Unauthenticated, ServiceError), match="token"),
+        ):
+            client.segment(IMAGE)
+
+
+def test_a_refusal_says_how_and_probes_need_no_token(guarded: Server) -> None:
+    refused = httpx.post(f"{guarded.http_url}/v1/segment", content=b"x")
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert refused.json()["type"] == "urn:adaptseg:error:unauthenticated"
+    assert "error" in httpx.get(f"{guarded.http_url}/v2").json()
+    for path in ("/livez", "/readyz", "/metrics", "/", "/v2/health/ready"):
+        assert guarded.get(path) == 200, path
+    for path in ("/v1/labels", "/v1/models", "/v2/models/tiny"):
+        assert guarded.get(path) == 401, path
+    assert httpx.post(f"{guarded.http_url}/segment", files={"image": b"x"}).status_code == 401
+    with grpc.insecure_channel(guarded.grpc_target) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_tokens_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("old\n")
+    tokens = Tokens(file)
+    tokens.check("Bearer old")
+    file.write_text("newer\n")
+    tokens._changed -= 1  # as if the clock had ticked between the two writes
+    tokens.check("bearer newer")
+    with pytest.raises(Unauthenticated):
+        tokens.check("Bearer old")
+    file.unlink()
+    tokens.check("Bearer newer")
+
+
+@pytest.fixture(scope="module")
+def certificates(folder: Path) -> dict[str, Pair]:
+    ours, others = authority(folder), authority(folder, "stranger")
+    return {
+        "ca": ours,
+        "server": signed(folder, "server", ours),
+        "client": signed(folder, "client", ours),
+        "stranger": signed(folder, "stranger-client", others),
+    }
+
+
+def _door(server: Server, door: str) -> str:
+    return server.http_url.replace("http:", "https:") if door == "http" else f"grpcs://{server.grpc_target}"
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
+def test_both_doors_speak_tls_and_know_their_clients(
+    tiny_bundle: Path, tmp_path: Path, certificates: dict[str, Pair], mutual: bool
+) -> None:
+    ca, pair = certificates["ca"].certificate, certificates["server"]
+    environ = {"ADAPTSEG_TLS_CERT": str(pair.certificate), "ADAPTSEG_TLS_KEY": str(pair.key)}
+    if mutual:
+        environ["ADAPTSEG_TLS_CLIENT_CA"] = str(ca)
+    own, strange = certificates["client"], certificates["stranger"]
+    known = Credentials(ca, own.certificate, own.key) if mutual else Credentials(ca)
+    with serving(tiny_bundle, tmp_path, credentials=known, **environ) as server:
+        for door in ("http", "grpc"):
+            with SegmentationClient(_door(server, door), credentials=known) as client:
+                assert client.segment(IMAGE).label_map.shape == (20, 30)
+            unknown = (Credentials(ca), Credentials(ca, strange.certificate, strange.key)) if mutual else ()
+            for nobody in unknown:
+                with (
+                    SegmentationClient(_door(server, door), credentials=nobody, timeout=3) as client,
+                    pytest.raises(AdaptSegError),
+                ):
+                    client.segment(IMAGE)
+
+
+def test_files_that_do_not_fit_are_named(folder: Path, certificates: dict[str, Pair]) -> None:
+    server, client = certificates["server"], certificates["client"]
+    with pytest.raises(ConfigError, match="ADAPTSEG_TLS_KEY; set the missing one"):
+        check_tls(Settings(tls_cert=str(server.certificate)))
+    with pytest.raises(ConfigError, match="can't be used together"):
+        check_tls(Settings(tls_cert=str(server.certificate), tls_key=str(client.key)))
+    with pytest.raises(ConfigError, match="ADAPTSEG_TLS_CLIENT_CA='nowhere' can't be read"):
+        check_tls(Settings(tls_cert=str(server.certificate), tls_key=str(server.key), tls_client_ca="nowhere"))
+    (folder / "empty").write_text("# none\n")
+    with pytest.raises(ConfigError, match="holds no token"):
+        Tokens(folder / "empty")
