@@ -16,6 +16,8 @@ from adaptseg_training.presets import preset_header, preset_names, preset_path
 
 TINY = "--generator.weights none --generator.resnet-layers 1 1 1 1 --run.batch-size 1 --run.workers 0 --run.device cpu"
 SIZE = ("32", "64")
+STREETS_SIZE = ("64", "64")
+"""The renderer draws nothing smaller."""
 FEATURE_SIZE = ("256", "256")
 """A discriminator needs 32 x 32 of what it sees, and features are an eighth of the image."""
 PAPER = tuple(name for name in preset_names() if name.endswith(("_paper", "_official", "_modern")))
@@ -43,7 +45,7 @@ def tiny(name: str, trees: Path, *flags: str) -> TrainConfig:
     """The preset on the tiny data, with a network of four blocks and small images."""
     config = parse_command([name])[1]
     argv = [name, *TINY.split()]
-    size = SIZE
+    size = STREETS_SIZE if config.source.dataset == "streets" else SIZE
     if config.main.space == "feature":  # at this size even a ResNet of four blocks takes 10 s
         size = FEATURE_SIZE
         argv += ["--generator.backbone", "lite0"]
