@@ -48,9 +48,9 @@ def run_sweep(argv: Sequence[str], sweeps: Sequence[str], parse: ParseCommand, d
 
 def plan_sweep(argv: Sequence[str], sweeps: Sequence[str], parse: ParseCommand) -> list[Member]:
     """The runs of a sweep. ConfigError for what is no sweep; wrong flags end the process as ever."""
-    preset, config = parse(argv)
-    if config.run.resume is not None:
+    if any(word.partition("=")[0] == "--run.resume" for word in argv):  # before parsing, which would read that run
         raise ConfigError("--sweep names its own runs and goes on with them by itself; leave --run.resume out.")
+    preset, config = parse(argv)
     stem = config.run.name or Path(preset).stem or "run"
     members = []
     for combination in product(*map(_pairs, sweeps)):
