@@ -1,6 +1,8 @@
 """A real `bentoml serve` in its own process group, with its own ports and its own BENTOML_HOME."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import ssl
@@ -100,10 +102,12 @@ def members(group: int) -> list[int]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below the range that the kernel gives to outgoing connections: none of those can take it before its server."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
