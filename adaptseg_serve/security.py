@@ -25,6 +25,8 @@ OPEN = ("/v2/health",)
 OPEN_METHODS = ("/grpc.health.", "/inference.GRPCInferenceService/Server")
 """gRPC methods that need none: health, and OIP's ServerLive, ServerReady and ServerMetadata."""
 
+KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
@@ -159,10 +161,9 @@ def _is_closed(path: str) -> bool:
 
 
 def _refusing(handler: Any, why: str) -> Any:
-    """A handler of the same kind that ends every call."""
+    """A handler of the same kind, whichever of gRPC's four, that ends every call."""
 
     async def refuse(request: Any, context: Any) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, why)
 
-    name = "unary_unary" if handler.unary_unary is not None else "stream_stream"
-    return handler._replace(**{name: refuse})
+    return handler._replace(**{kind: refuse for kind in KINDS if getattr(handler, kind) is not None})

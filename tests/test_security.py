@@ -1,5 +1,6 @@
 """TLS, mTLS and tokens on both doors of a real server, asked by our own client and by plain ones."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from helpers.serving import Server, serving
 from adaptseg_serve.client import Credentials, SegmentationClient
 from adaptseg_serve.client.answers import ServiceError
 from adaptseg_serve.errors import AdaptSegError, ConfigError, Unauthenticated
-from adaptseg_serve.security import Tokens, check_tls
+from adaptseg_serve.security import BearerInterceptor, Tokens, check_tls
 from adaptseg_serve.settings import Settings
 
 IMAGE = np.full((20, 30, 3), 7, np.uint8)
@@ -62,6 +63,32 @@ def test_a_refusal_says_how_and_probes_need_no_token(guarded: Server) -> None:
     with grpc.insecure_channel(guarded.grpc_target) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+def test_every_kind_of_call_is_refused_without_a_token(kind: str, tmp_path: Path) -> None:
+    """Our services have two of the four kinds today; a call of another must not slip through."""
+    (tmp_path / "tokens").write_text("secret\n")
+    reached: list[object] = []
+
+    async def secret(request: object, context: object) -> bytes:
+        reached.append(request)
+        return b""
+
+    async def ask() -> grpc.StatusCode:
+        handler = getattr(grpc, f"{kind}_rpc_method_handler")(secret)
+        server = grpc.aio.server(interceptors=[BearerInterceptor(Tokens(tmp_path / "tokens"))])
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("made.up", {"Call": handler})])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = getattr(channel, kind)("/made.up/Call")(iter([b""]) if kind.startswith("stream") else b"")
+            code: grpc.StatusCode = await call.code()
+        await server.stop(None)
+        return code
+
+    assert asyncio.run(ask()) == grpc.StatusCode.UNAUTHENTICATED
+    assert not reached
 
 
 def test_tokens_are_read_again_when_the_file_changes(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE if isinstance(error, ConfigError) else FAILURE
     if not options.check:
         print(f"adaptseg-serve: {checked}", file=sys.stderr)
+        # BentoML's command asks before it imports our service, so process.py's word would come too late.
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
         os.execv(sys.executable, command(settings))
     print(settings)
     print(checked)
