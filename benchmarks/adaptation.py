@@ -47,7 +47,7 @@ class Profile:
 
 
 QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
-SMALL = ("--source.size", "192", "256", "--evaluate.size", "192", "256", "--optimiser.schedule-steps", "600")
+SMALL = ("--source.size", "192", "256", "--evaluate.size", "240", "320")
 PROFILES = {
     "full": Profile(),
     # Features of 192x256 images are too small for five halvings: no feature-level row.
@@ -117,8 +117,10 @@ def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Nam
         flags += ["--target.size", "192", "256"] if "--source.size" in profile.flags else []
     stop = None
     if profile.warm_start:
-        stop = {"base": profile.warm_start, "oracle": profile.warm_start + profile.more}.get(row, profile.more)
-        flags += ["--run.stop-step", str(stop), "--run.evaluate-every", "60"]
+        whole = profile.warm_start + profile.more
+        stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (profile.more,) * 2)
+        flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
+        flags += ["--run.evaluate-every", "60"]
         if row not in ("base", "oracle"):
             base = options.out / f"{gap}_base_s{seed}" / "checkpoints" / f"step_{profile.warm_start:08d}"
             flags += ["--generator.weights", str(base / "generator.safetensors")]

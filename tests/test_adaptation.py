@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -245,9 +246,9 @@ def test_discriminators_learn_to_tell_the_domains() -> None:
     assert last["adv/main"] > first["adv/main"]
 
 
-@pytest.mark.parametrize("groups", ["dedup", "legacy"])
-def test_resuming_goes_on_bit_for_bit(groups: str) -> None:
-    config = replace(TINY, optimiser=replace(TINY.optimiser, param_groups=groups))  # type: ignore[arg-type]
+@pytest.mark.parametrize("change", [{}, {"param_groups": "legacy"}, {"algorithm": "adamw"}])
+def test_resuming_goes_on_bit_for_bit(change: dict[str, Any]) -> None:
+    config = replace(TINY, optimiser=replace(TINY.optimiser, **change))
     whole = _adaptation(config)
     whole.step(0, [_batch(0)])
     resumed = _adaptation(config, seed=1)

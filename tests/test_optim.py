@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from adaptseg_training.config import GeneratorConfig, OptimiserConfig
 from adaptseg_training.models import Discriminator, Generator, build_generator
@@ -78,6 +78,22 @@ def test_repeating_once_is_sgd(nesterov: bool) -> None:
             module(x).square().sum().backward()
             optimiser.step()
     torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-14, atol=0)
+
+
+def test_adamw_by_hand() -> None:
+    """Loshchilov & Hutter, algorithm 2: weight decay acts on the weight, scaled by the learning rate, not by Adam."""
+    generator = _generator().to_empty(device="cpu")
+    config = replace(CONFIG, algorithm="adamw", lr=1e-3, weight_decay=0.1, head_lr_factor=4)
+    optimiser = generator_optimiser(generator, config)
+    assert type(optimiser) is AdamW
+    for param, lr in ((next(generator.backbone.parameters()), 1e-3), (next(generator.main.parameters()), 4e-3)):
+        with torch.no_grad():
+            param.fill_(2.0)
+        param.grad = torch.full_like(param, -3.0)
+        optimiser.step()
+        expected = torch.full_like(param, 2.0 * (1 - lr * 0.1) + lr)  # the first step is lr long, against the gradient
+        torch.testing.assert_close(param.detach(), expected, rtol=1e-6, atol=0)
+        param.grad = None
 
 
 def test_repeating_thrice_by_hand() -> None:

@@ -5,28 +5,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from adaptseg_training.config import OptimiserConfig
 from adaptseg_training.models.generator import Generator
 
 
 def generator_optimiser(generator: Generator, config: OptimiserConfig) -> Optimizer:
-    """SGD over what is trained: the backbone at `lr`, the heads at `lr * head_lr_factor`."""
+    """SGD or AdamW over what is trained: the backbone at `lr`, the heads at `lr * head_lr_factor`."""
     trained = {name: p for name, p in generator.named_parameters() if p.requires_grad}
     backbone = {name: p for name, p in trained.items() if name.startswith("backbone.")}
     heads = [p for name, p in trained.items() if name not in backbone]
     groups = [{"params": ps, "repeats": n} for n, ps in _by_repeats(backbone, config).items()]
     groups.append({"params": heads, "lr": config.lr * config.head_lr_factor, "repeats": 1})
-    settings: dict[str, Any] = {
-        "lr": config.lr,
-        "momentum": config.momentum,
-        "weight_decay": config.weight_decay,
-        "nesterov": config.nesterov,
-    }
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    fused = _fused(generator, config)
+    if config.algorithm == "adamw":
+        return _scheduled(AdamW(groups, **settings, fused=fused))
+    settings |= {"momentum": config.momentum, "nesterov": config.nesterov}
     if config.param_groups == "legacy":
         return _scheduled(RepeatingSgd(groups, **settings))
-    return _scheduled(SGD(groups, **settings, fused=_fused(generator, config)))
+    return _scheduled(SGD(groups, **settings, fused=fused))
 
 
 def discriminator_optimiser(discriminator: nn.Module, config: OptimiserConfig) -> Optimizer:

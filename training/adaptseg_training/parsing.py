@@ -93,6 +93,10 @@ def check(config: TrainConfig) -> None:
         f"raise --optimiser.schedule-steps ({config.optimiser.schedule_steps}).",
     )
     _require(
+        config.optimiser.algorithm == "sgd" or config.optimiser.param_groups == "dedup",
+        "--optimiser.param-groups legacy repeats what the reference code's SGD did; it has no AdamW.",
+    )
+    _require(
         config.run.select == "miou" or config.target is not None,
         "--run.select infomax is taken on the target; say which with --target.dataset or --target.root.",
     )

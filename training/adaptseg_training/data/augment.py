@@ -35,13 +35,17 @@ def random_box(height: int, width: int, size: tuple[int, int], rng: Rng) -> tupl
 
 
 def recolour(image: Image, rng: Rng) -> Image:
-    """Brightness, contrast, white balance, gamma, colourfulness, then sometimes blur and noise."""
+    """Brightness, contrast, white balance, gamma, colourfulness, then sometimes shade, blur, noise and JPEG's marks."""
     image = np.asarray(cv2.LUT(image, tone_curves(rng)), np.uint8)
     image = _colourfulness(image, rng.uniform(0.5, 1.4))
+    if rng.random() < 0.4:
+        image = _shade(image, rng)
     if rng.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
     if rng.random() < 0.3:
         image = _noise(image, rng.uniform(2, 10), rng)
+    if rng.random() < 0.3:
+        image = _jpeg(image, int(rng.integers(30, 90)))
     return image
 
 
@@ -58,6 +62,17 @@ def tone_curves(rng: Rng) -> NDArray[np.uint8]:
 def _colourfulness(image: Image, factor: float) -> Image:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return np.asarray(cv2.addWeighted(image, factor, grey, 1 - factor, 0), np.uint8)
+
+
+def _shade(image: Image, rng: Rng) -> Image:
+    """Some parts of the picture lie in shade: a smooth field of gains, 0.35 to 1.1."""
+    field = cv2.resize(rng.uniform(0.35, 1.1, (3, 4)), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.minimum(image * field[..., None], 255), np.uint8)
+
+
+def _jpeg(image: Image, quality: int) -> Image:
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _noise(image: Image, sigma: float, rng: Rng) -> Image:

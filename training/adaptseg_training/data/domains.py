@@ -6,6 +6,7 @@ from torch.utils.data import Dataset
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.augment import MAX_ZOOM
 from adaptseg_training.data.cityscapes import list_cityscapes
 from adaptseg_training.data.cross_city import list_cross_city
 from adaptseg_training.data.folders import list_camvid, list_synthetic_streets
@@ -50,11 +51,17 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
         case "streets":
             looks = tuple(look.strip() for look in (domain.split or "day").split(","))
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
-            return RenderedStreets(looks, domain.size, count)
+            return RenderedStreets(looks, _drawn_size(domain), count)
         case "frames":
             return Frames(_roots(domain, name), domain.every)
         case _:
             return ListedImages(list_domain(domain, name))
+
+
+def _drawn_size(domain: DomainConfig) -> tuple[int, int]:
+    """Streets to be cropped are drawn larger, so that the smallest crop is as sharp as a camera's."""
+    scale = MAX_ZOOM if domain.augment else 1.0
+    return round(scale * domain.size[0]), round(scale * domain.size[1])
 
 
 def list_domain(domain: DomainConfig, name: str) -> Listing:
