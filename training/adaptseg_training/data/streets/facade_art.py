@@ -15,7 +15,7 @@ from adaptseg_training.data.streets.facade_parts import TEXELS, Style, band, box
 from adaptseg_training.data.streets.noise import crop, fractal_tile
 from adaptseg_training.data.streets.palette import SHOP_COLORS, WALL_TINTS, pick, scaled
 
-FACADES = 72
+FACADES = 144
 """How many there are to choose from."""
 
 

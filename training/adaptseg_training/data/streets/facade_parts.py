@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptseg_training.data.streets.canvas import Color, Image
-from adaptseg_training.data.streets.palette import SHOP_COLORS, mixed, pick, scaled
+from adaptseg_training.data.streets.palette import SHOP_COLORS, SOBER_FRONTS, mixed, pick, scaled
 
 TEXELS = 20
 """Texels per metre at the finest level."""
@@ -78,7 +78,8 @@ def shopfront(
 ) -> None:
     """A fascia board over panes between pillars, with a door and a low sill."""
     left, top, right, bottom = area
-    paint = pick(rng, SHOP_COLORS)
+    sober = rng.random() < 0.6
+    paint = pick(rng, SOBER_FRONTS if sober else SHOP_COLORS, 0.12)
     box(texels, (left, top, right, bottom), scaled(paint, 0.8))
     board = top + int(0.75 * TEXELS)
     box(texels, (left, top + 2, right, board), paint)
@@ -90,7 +91,7 @@ def shopfront(
     sill = bottom - int(rng.uniform(0.15, 0.7) * TEXELS)
     for start in range(left, right, pane):
         _glazing(texels, lit, (start + 3, board + 3, min(start + pane, right) - 2, sill), rng)
-        for _ in range(3):
+        for _ in range(int(rng.integers(3)) if sober else 3):
             x, y = (
                 int(rng.integers(start, start + pane)),
                 int(rng.integers(board + 8, max(sill - 6, board + 9))),
@@ -98,6 +99,6 @@ def shopfront(
             box(
                 texels,
                 (x, y, min(x + int(rng.integers(4, 14)), right), min(y + int(rng.integers(4, 20)), sill)),
-                pick(rng, SHOP_COLORS, 0.3),
+                scaled(pick(rng, SHOP_COLORS, 0.3), float(rng.uniform(0.3, 1.0))),
             )
     lit[board:sill] = np.maximum(lit[board:sill], int(rng.choice([0, 120, 230])))

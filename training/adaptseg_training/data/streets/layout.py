@@ -73,7 +73,7 @@ def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
     road = Road(curve, left, right)
     closed = kind != "highway" and rng.random() < 0.2
     junction = float(rng.uniform(9, 55)) if kind != "highway" and not closed and rng.random() < 0.45 else None
-    walk = [0.0, 0.0] if kind == "highway" else [float(rng.uniform(1.6, 6.5)) for _ in range(2)]
+    walk = [0.0, 0.0] if kind == "highway" else [_walk(kind, rng) for _ in range(2)]
     return Plan(
         kind,
         road,
@@ -89,3 +89,8 @@ def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
         float(rng.uniform(22, 75) if closed else rng.uniform(110, 190)),
         closed,
     )
+
+
+def _walk(kind: Kind, rng: np.random.Generator) -> float:
+    """A pavement's width: old towns have narrow ones."""
+    return float(rng.uniform(1.2, 3.0) if kind == "town" and rng.random() < 0.5 else rng.uniform(1.6, 6.5))

@@ -4,11 +4,12 @@ import numpy as np
 
 from adaptseg_training.data.streets.canvas import Color
 from adaptseg_training.data.streets.facade_art import facade
-from adaptseg_training.data.streets.layout_green import grow_park, hedge_row, plant
+from adaptseg_training.data.streets.layout_bounds import enclose
+from adaptseg_training.data.streets.layout_green import grow_park, plant
 from adaptseg_training.data.streets.layout_vehicles import park_cars
 from adaptseg_training.data.streets.palette import ROOFS, pick
 from adaptseg_training.data.streets.plan import Plan, Side
-from adaptseg_training.data.streets.scene import Barrier, Building, Patch, Place, Scene, Surface
+from adaptseg_training.data.streets.scene import Building, Patch, Place, Scene, Surface
 
 Span = tuple[float, float]
 
@@ -42,7 +43,7 @@ def build_plot(scene: Scene, plan: Plan, side: Side, kind: str, span: Span, rng:
             density = float(rng.uniform(0.006, 0.02))
             grow_park(scene, plan, side, span, (side.edge + 1.5, side.edge + 30), density, rng)
             if plan.kind != "highway":
-                _boundary(scene, plan, side, span, side.edge + 0.2, rng)
+                enclose(scene, plan, side, span, side.edge + 0.2, rng)
         case _:
             lay_ground(scene, plan, side, span, side.kerb, "road")
             park_cars(scene, plan, side, span, rng)
@@ -100,7 +101,7 @@ def _terrace(scene: Scene, plan: Plan, side: Side, span: Span, setback: float, r
         _building(scene, plan, side, (s, s + width), side.edge + setback, 10, rng, number)
         s += width
     if setback > 1.5:
-        _boundary(scene, plan, side, span, side.edge + 0.1, rng)
+        enclose(scene, plan, side, span, side.edge + 0.1, rng)
 
 
 def _block(scene: Scene, plan: Plan, side: Side, span: Span, setback: float, rng: np.random.Generator) -> None:
@@ -114,7 +115,7 @@ def _block(scene: Scene, plan: Plan, side: Side, span: Span, setback: float, rng
 
 def _houses(scene: Scene, plan: Plan, side: Side, span: Span, rng: np.random.Generator) -> None:
     setback = float(rng.uniform(3, 10))
-    _boundary(scene, plan, side, span, side.edge + 0.2, rng)
+    enclose(scene, plan, side, span, side.edge + 0.2, rng)
     s = span[0] + float(rng.uniform(0, 4))
     while s < span[1] - 6:
         width = min(float(rng.uniform(7, 13)), span[1] - s)
@@ -125,29 +126,3 @@ def _houses(scene: Scene, plan: Plan, side: Side, span: Span, rng: np.random.Gen
             )
             scene.things.append(plant(at, rng, "bush" if rng.random() < 0.55 else None))
         s += width + float(rng.uniform(1.5, 9))
-
-
-def _boundary(scene: Scene, plan: Plan, side: Side, span: Span, offset: float, rng: np.random.Generator) -> None:
-    """A garden wall, hedge, railing or board fence, in pieces short enough to paint in order of distance."""
-    style = rng.choice(["wall", "hedge", "railing", "boards", "none"], p=[0.26, 0.24, 0.26, 0.16, 0.08])
-    if style == "none":
-        return
-    if style == "hedge":
-        hedge_row(scene, plan, side, span, offset, rng)
-        return
-    height = float(
-        {"wall": rng.uniform(0.7, 2.0), "railing": rng.uniform(0.9, 1.6), "boards": rng.uniform(1.1, 1.9)}[str(style)]
-    )
-    color = pick(
-        rng,
-        ((140, 92, 72), (150, 134, 110), (120, 116, 110))
-        if style == "wall"
-        else ((46, 48, 50), (110, 88, 66), (150, 150, 146)),
-    )
-    s = max(span[0], -2.0)
-    while s < span[1]:
-        e = min(s + 3 + 0.12 * max(s, 0), span[1])
-        a, b = plan.road.at(s, side.hand * offset), plan.road.at(e, side.hand * offset)
-        kind = "wall" if style == "wall" else ("railing" if style == "railing" else "boards")
-        scene.things.append(Barrier(a, b, height, kind, color))  # type: ignore[arg-type]
-        s = e

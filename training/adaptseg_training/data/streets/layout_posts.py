@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from adaptseg_training.data.streets.canvas import Color
 from adaptseg_training.data.streets.layout_green import plant
 from adaptseg_training.data.streets.palette import SHOP_COLORS, pick, scaled
 from adaptseg_training.data.streets.plan import Plan, Side
 from adaptseg_training.data.streets.scene import Barrier, Post, Scene
 
-_STEEL = (96, 98, 100)
+_STEELS: tuple[Color, ...] = ((44, 46, 48), (96, 98, 100), (146, 148, 148))
 
 
 def furnish(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:
@@ -70,7 +71,9 @@ def _signs(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> No
         kind = "plain" if rng.random() < 0.2 else "sign"
         at = plan.road.at(s, side.hand * (side.kerb + float(rng.uniform(0.3, 0.8))))
         height = float(rng.uniform(2.2, 3.3))
-        scene.things.append(Post(at, height, "sign" if kind == "sign" else "plain", 0, _STEEL, int(rng.integers(1000))))
+        scene.things.append(
+            Post(at, height, "sign" if kind == "sign" else "plain", 0, pick(rng, _STEELS), int(rng.integers(1000)))
+        )
     if rng.random() < 0.08:
         at = plan.road.at(float(rng.uniform(7, 30)), plan.divider(-plan.own))
         scene.things.append(Post(at, 1.1, "beacon", 0, (220, 200, 60), 0))
@@ -81,7 +84,7 @@ def _signals(scene: Scene, plan: Plan, side: Side, s: float, rng: np.random.Gene
     for place in (s - 1.0, s + plan.crossing + 1.0):
         at = plan.road.at(place, side.hand * (side.kerb + 0.5))
         arm = -side.hand * 4.0 if rng.random() < 0.12 else 0.0
-        scene.things.append(Post(at, float(rng.uniform(3.0, 3.8)), "signals", arm, (70, 72, 74), variant))
+        scene.things.append(Post(at, float(rng.uniform(3.0, 3.8)), "signals", arm, pick(rng, _STEELS), variant))
 
 
 def _street_trees(scene: Scene, plan: Plan, side: Side, rng: np.random.Generator) -> None:

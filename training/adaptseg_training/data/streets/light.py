@@ -17,6 +17,8 @@ class Light:
     sun_x: float
     sun_z: float
     exposure: float
+    fill: float
+    """How bright shade is, as a share of what the look says."""
     tint: Color
     haze: Color
 
@@ -26,11 +28,11 @@ class Light:
 
     def gain(self, sun: float) -> Color:
         """R, G, B factors on a surface that gets `sun` (0..1) of the sun's light."""
-        a, s, t, e = self.look.ambient, self.look.sun, self.tint, self.exposure
+        a, s, t, e, f = self.look.ambient, self.look.sun, self.tint, self.exposure, self.fill
         return (
-            e * t[0] * (a[0] + sun * s[0]),
-            e * t[1] * (a[1] + sun * s[1]),
-            e * t[2] * (a[2] + sun * s[2]),
+            e * t[0] * (f * a[0] + sun * s[0]),
+            e * t[1] * (f * a[1] + sun * s[1]),
+            e * t[2] * (f * a[2] + sun * s[2]),
         )
 
     def mist(self, distance: float) -> float:
@@ -59,4 +61,5 @@ def cast_light(look: Look, sun_angle: float, rng: np.random.Generator) -> Light:
     warm = float(rng.normal(0.0, 0.03))
     tint = (1.0 + warm, 1.0, 1.0 - warm)
     haze = tuple(0.95 * c for c in look.skyline)
-    return Light(look, math.sin(sun_angle), math.cos(sun_angle), exposure, tint, (haze[0], haze[1], haze[2]))
+    fill = float(rng.uniform(0.45, 1.1)) if look.sun[0] > 0.5 else 1.0
+    return Light(look, math.sin(sun_angle), math.cos(sun_angle), exposure, fill, tint, (haze[0], haze[1], haze[2]))
