@@ -6,11 +6,10 @@ loaded or warmed up, or whose classes are others, changes nothing: the old one g
 """
 
 import asyncio
-import hashlib
 import logging
 from pathlib import Path
 
-from adaptseg_serve.bundle import MANIFEST, open_bundle
+from adaptseg_serve.bundle import manifest_digest, open_bundle
 from adaptseg_serve.errors import AdaptSegError
 from adaptseg_serve.segmenter import Segmenter
 
@@ -42,7 +41,7 @@ class BundleWatch:
 
     async def _look(self) -> None:
         """Swap where the manifest has changed. What was refused is tried again only when it changes again."""
-        digest = await asyncio.to_thread(_manifest_digest, self._path)
+        digest = await asyncio.to_thread(manifest_digest, self._path)
         if digest is None or digest == self._seen:
             return
         self._seen = digest
@@ -61,11 +60,3 @@ class BundleWatch:
         else:
             self._segmenter.metrics.swap("done")
             _log.info("bundle %s %s took the place of %s", bundle.name, bundle.version, old.version)
-
-
-def _manifest_digest(path: Path) -> str | None:
-    """None while there is nothing to read: a directory that is being replaced."""
-    try:
-        return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-    except OSError:
-        return None

@@ -55,7 +55,9 @@ def read_reference(record: Mapping[str, Any] | None, classes: int) -> Reference 
         return None
     shares = np.array([float(share) for share in record["class_shares"]])
     entropy = float(record["mean_entropy"])
-    if shares.shape != (classes,) or not (shares >= 0).all() or not math.isclose(shares.sum(), 1, abs_tol=1e-3):
+    if shares.shape != (classes,) or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"reference.class_shares must be {classes} shares, 0 to 1")
+    if not math.isclose(shares.sum(), 1, abs_tol=1e-3):
         raise ValueError(f"reference.class_shares must be {classes} shares that sum to 1")
     if not 0 <= entropy <= 1:
         raise ValueError(f"reference.mean_entropy {entropy} is outside 0..1")

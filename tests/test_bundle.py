@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptseg_export.writer import Record, write_bundle
-from adaptseg_serve.bundle import MANIFEST, MAX_MANIFEST_BYTES, MODEL, file_record, open_bundle
+from adaptseg_serve.bundle import MANIFEST, MODEL, open_bundle
+from adaptseg_serve.bundle_files import MAX_MANIFEST_BYTES, file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CAMVID, CITYSCAPES
 from adaptseg_serve.preprocess import PreprocessSpec, reference_spec

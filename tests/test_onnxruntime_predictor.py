@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from adaptseg_serve.bundle import MODEL, Bundle, file_record, open_bundle
+from adaptseg_serve.bundle import MODEL, Bundle, open_bundle
+from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import CROSS_CITY
 from adaptseg_serve.runtimes import graph

@@ -18,6 +18,7 @@ from adaptseg_export.cli import main
 from adaptseg_export.verify import fingerprint, load_those_here, parity_record, verify
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, Bundle, open_bundle
+from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_serve.tail import label_map_from_logits
@@ -70,13 +71,18 @@ def test_frames_that_were_drawn_otherwise_are_not_held_against_it(tmp_path: Path
     assert fingerprint(images) != fingerprint(images ^ 1)
 
 
-def test_a_damaged_parity_file_is_refused(tmp_path: Path, tiny_bundle: Path) -> None:
+@pytest.mark.parametrize("damage", ["[]", '{"frames": []}', '{"artifacts": {"model.onnx": {"comparisons": [{}]}}}'])
+def test_a_damaged_parity_file_is_refused(tmp_path: Path, tiny_bundle: Path, damage: str) -> None:
     bundle = with_parity(tmp_path / "b", tiny_bundle, [own_agreement(open_bundle(tiny_bundle))])
-    (bundle.path / PARITY).write_text("[]")
+    path = bundle.path / PARITY
+    path.write_text(damage)
     with pytest.raises(BundleError, match=r"parity\.json"):
         open_bundle(bundle.path)
-    with pytest.raises(BundleError, match="no JSON object"):
+    with pytest.raises(BundleError, match="changed after the bundle was opened"):
         bundle.parity()
+    files = {**bundle.manifest["files"], PARITY: file_record(path)}
+    with pytest.raises(BundleError, match=r"parity\.json is not"):
+        dataclasses.replace(bundle, manifest={**bundle.manifest, "files": files}).parity()
 
 
 def test_the_command_verifies_without_torch_and_says_what_is_not_here(tiny_bundle: Path) -> None:

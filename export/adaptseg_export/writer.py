@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adaptseg_serve.bundle import FORMAT, FORMAT_VERSION, MANIFEST, MODEL, PARITY, file_record, open_bundle
+from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, open_bundle
+from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import IGNORE_ID, LabelSet
+from adaptseg_serve.manifest import FORMAT, FORMAT_VERSION
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.reference import Reference
 
