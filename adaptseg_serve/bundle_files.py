@@ -8,8 +8,9 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from adaptseg_serve.errors import BundleError
 
@@ -85,7 +86,7 @@ def _check_file(path: Path, record: Mapping[str, Any]) -> None:
             )
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedReader:
     """`path` opened to read; BundleError unless it is a regular file. Neither follows a link nor waits for a pipe."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
