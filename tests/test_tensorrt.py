@@ -13,7 +13,7 @@ import pytest
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.predictor import load_predictor
-from adaptseg_serve.runtimes import cuda, plan_cache, providers
+from adaptseg_serve.runtimes import cuda, plan_cache
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "adaptseg_serve" / "runtimes" / "tensorrt.py"
@@ -126,17 +126,6 @@ def test_a_cache_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(ConfigError, match="chmod go-w"):
         plan_cache.cache_folder()
     assert not list(tmp_path.iterdir())
-
-
-def test_provider_options_are_text_and_profiles_cover_the_services_batches(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path / "plans"))
-    bundle = open_bundle(tiny_bundle)
-    assert providers.provider_options("cpu", bundle) == {}
-    for device in ("cuda", "tensorrt"):
-        assert all(isinstance(value, str) for value in providers.provider_options(device, bundle).values())
-    assert providers.provider_options("tensorrt", bundle)["trt_profile_max_shapes"] == "image:8x48x64x3"
 
 
 @pytest.mark.gpu

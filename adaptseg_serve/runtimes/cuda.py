@@ -1,5 +1,6 @@
 """Buffers on a GPU and pinned ones on the host, and a recorded run between them. Not run on a machine without CUDA."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,15 +9,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from adaptseg_serve.errors import ConfigError
 
+_DEFAULT_STREAM = 0
+
 
 def runtime() -> Any:
     """The module cuda.bindings.runtime; ConfigError where it is missing."""
     try:
         from cuda.bindings import runtime as cuda_runtime
     except ImportError as error:
-        raise ConfigError(
-            f"the CUDA runtime can't be used ({error}). Install it: pip install 'adaptseg-serve[tensorrt]'"
-        ) from error
+        raise ConfigError(f"the CUDA runtime can't be used ({error}). Install it: pip install cuda-bindings") from error
     return cuda_runtime
 
 
@@ -36,13 +37,18 @@ def gpu_name() -> str:
 
 
 class Buffer:
-    """One tensor, twice: pinned on the host as a NumPy array, and on the device at `address`."""
+    """One tensor, twice: pinned on the host as a NumPy array, and on the device at `address`.
+
+    Freed with the object, so `host` must not outlive it: hand out copies.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._cuda = runtime()
         self.nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self._pinned = int(call(self._cuda.cudaMallocHost, self.nbytes))
+        _when_gone(self, self._cuda.cudaFreeHost, self._pinned)
         self.address = int(call(self._cuda.cudaMalloc, self.nbytes))
+        _when_gone(self, self._cuda.cudaFree, self.address)
         view = memoryview((_bytes_type(self.nbytes)).from_address(self._pinned))
         self.host: NDArray[Any] = np.frombuffer(view, dtype).reshape(shape)
 
@@ -54,9 +60,15 @@ class Buffer:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         call(self._cuda.cudaMemcpyAsync, self._pinned, self.address, self.nbytes, kind, stream)
 
-    def free(self) -> None:
-        call(self._cuda.cudaFree, self.address)
-        call(self._cuda.cudaFreeHost, self._pinned)
+    def send(self) -> None:
+        """Upload and wait."""
+        self.upload(_DEFAULT_STREAM)
+        call(self._cuda.cudaStreamSynchronize, _DEFAULT_STREAM)
+
+    def fetch(self) -> None:
+        """Download and wait."""
+        self.download(_DEFAULT_STREAM)
+        call(self._cuda.cudaStreamSynchronize, _DEFAULT_STREAM)
 
 
 class Recording:
@@ -66,17 +78,26 @@ class Recording:
         self._cuda = runtime()
         stream = call(self._cuda.cudaStreamCreate)
         self._stream = int(stream)
+        _when_gone(self, self._cuda.cudaStreamDestroy, stream)
         enqueue(self._stream)  # once outside: allocations and lazy loading can't be recorded
         call(self._cuda.cudaStreamSynchronize, self._stream)
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(self._cuda.cudaStreamBeginCapture, self._stream, mode)
         enqueue(self._stream)
-        self._graph = call(self._cuda.cudaGraphInstantiate, call(self._cuda.cudaStreamEndCapture, self._stream), 0)
+        recorded = call(self._cuda.cudaStreamEndCapture, self._stream)
+        self._graph = call(self._cuda.cudaGraphInstantiate, recorded, 0)
+        call(self._cuda.cudaGraphDestroy, recorded)
+        _when_gone(self, self._cuda.cudaGraphExecDestroy, self._graph)
 
     def run(self) -> None:
         """Launch and wait."""
         call(self._cuda.cudaGraphLaunch, self._graph, self._stream)
         call(self._cuda.cudaStreamSynchronize, self._stream)
+
+
+def _when_gone(owner: object, free: Callable[[Any], Any], resource: Any) -> None:
+    """Call `free(resource)` when `owner` is collected, newest first; a process that ends frees everything itself."""
+    weakref.finalize(owner, free, resource).atexit = False
 
 
 def _bytes_type(count: int) -> Any:

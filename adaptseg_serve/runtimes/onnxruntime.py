@@ -1,5 +1,6 @@
 """onnxruntime: on the CPU the logits and then the sparse tail, on a GPU the graph's own dense tail."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,13 +13,16 @@ from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
+from adaptseg_serve.runtimes import cuda
+from adaptseg_serve.runtimes.binding import NO_GRAPH, BoundRuns, run_options
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
-from adaptseg_serve.runtimes.providers import provider_options
+from adaptseg_serve.runtimes.providers import CUDA_GRAPH, CUDA_PROVIDER, Provider, providers_for
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_log = logging.getLogger(__name__)
+
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -26,13 +30,15 @@ class OnnxRuntimePredictor:
     """A bundle's graph in onnxruntime, ready for its first frame. `threads` 0: as many as the process may use."""
 
     def __init__(self, bundle: Bundle, threads: int = 0, device: Device = "cpu", precision: Precision = "fp32") -> None:
+        if device != "cpu":
+            cuda.runtime()
         self._device, self._precision = device, precision
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
         self._session = _session(bundle, threads or usable_cpus(), device, precision)
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         check_ports(bundle, {port.name: _port(port) for port in ports})
-        self._options = ort.RunOptions()
-        self._options.only_execute_path_to_fetches = True
+        self._options = run_options(NO_GRAPH)
+        self._bound = BoundRuns(self._session, "cuda", _records(self._session))
         tail.prepare()
 
     @property
@@ -61,49 +67,56 @@ class OnnxRuntimePredictor:
     def _fetch(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         """One output; only_execute_path_to_fetches leaves out every node that it doesn't need."""
         if self._device != "cpu":
-            return self._fetch_bound(output, images)
+            return self._bound.run(output, images)
         found: NDArray[Any] = self._session.run([output], {"image": images}, self._options)[0]
-        return found
-
-    def _fetch_bound(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """By IO binding: one copy to the device, one back, no host copy of anything between."""
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input("image", ort.OrtValue.ortvalue_from_numpy(images, "cuda", 0))
-        binding.bind_output(output, "cuda", 0)
-        self._session.run_with_iobinding(binding, self._options)
-        found: NDArray[Any] = binding.get_outputs()[0].numpy()
         return found
 
 
 def _session(bundle: Bundle, threads: int, device: Device, precision: Precision) -> ort.InferenceSession:
-    provider = _PROVIDERS[device]
-    if provider not in ort.get_available_providers():
+    chain = providers_for(device, bundle, precision)
+    name, _ = chain[0]
+    if name not in ort.get_available_providers():
         raise ConfigError(
-            f"this onnxruntime has no {provider}, only {', '.join(ort.get_available_providers())}. "
+            f"this onnxruntime has no {name}, only {', '.join(ort.get_available_providers())}. "
             "Install the extra `gpu` as pyproject.toml says, or choose another runtime."
         )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    name = bundle.graph(precision)
+    path = bundle.path / bundle.graph(precision)
+    data = read_graph(bundle, path.name)
     try:
-        session = ort.InferenceSession(
-            read_graph(bundle, name), options, providers=[(provider, provider_options(device, bundle))]
-        )
-    except BundleError:
-        raise
+        session = _start(data, threads, chain)
     except Exception as error:  # onnxruntime's own errors have no base class but this
         raise BundleError(
-            f"{bundle.path / name}: onnxruntime {ort.__version__} can't load it ({error}). "
+            f"{path}: onnxruntime {ort.__version__} can't load it ({error}). "
             "Export the checkpoint again with adaptseg-export, or install a newer onnxruntime."
         ) from error
     # A provider whose libraries are missing is replaced by the CPU with no more than a line in a log.
-    if session.get_providers()[0] != provider:
+    if session.get_providers()[0] != name:
         raise ConfigError(
-            f"onnxruntime could not start {provider} and fell back to {session.get_providers()[0]}. "
+            f"onnxruntime could not start {name} and fell back to {session.get_providers()[0]}. "
             "Check the CUDA and cuDNN libraries (`nvidia-smi`, docs of onnxruntime-gpu), or choose the CPU."
         )
     return session
+
+
+def _start(data: bytes, threads: int, chain: Sequence[Provider]) -> ort.InferenceSession:
+    """A session; without CUDA graphs where the graph can't be recorded, since some of its nodes are not for the GPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(data, options, providers=list(chain), enable_fallback=0)
+    except Exception as error:
+        plain = [(name, {key: value for key, value in told.items() if key != CUDA_GRAPH}) for name, told in chain]
+        if plain == list(chain):
+            raise
+        _log.warning("onnxruntime refuses CUDA graphs for this graph, every run is launched anew (%s)", error)
+        return ort.InferenceSession(data, options, providers=plain, enable_fallback=0)
+
+
+def _records(session: ort.InferenceSession) -> bool:
+    """Whether the session was made to record CUDA graphs."""
+    told = session.get_provider_options().get(CUDA_PROVIDER, {})
+    return session.get_providers()[0] == CUDA_PROVIDER and told.get(CUDA_GRAPH) == "1"
 
 
 def _port(node: Any) -> Port:

@@ -30,13 +30,15 @@ class PlanKey:
         return f"{self.onnx_sha256[:12]}-{self.precision}-{digest[:20]}.plan"
 
 
-def cache_folder() -> Path:
+def cache_folder(part: str = "") -> Path:
     """$ADAPTSEG_PLAN_CACHE, or adaptseg/plans in the user's cache; made if missing, for its owner alone.
+
+    `part` names a folder in it.
 
     ConfigError if someone else owns or may write it: what lies there is run as code.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptseg" / "plans"
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or default)
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or default) / part
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = folder.stat()
     if found.st_uid != os.getuid() or found.st_mode & 0o022:

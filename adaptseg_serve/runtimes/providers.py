@@ -1,33 +1,73 @@
-"""What onnxruntime's GPU providers are told."""
+"""What onnxruntime's providers are told. Option names are checked against the GPU wheel's in tests/data."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.runtimes.plan_cache import cache_folder
 
+CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+CUDA_GRAPH = "enable_cuda_graph"
 MAX_BATCH = 8
 """Largest batch that a TensorRT profile covers: what the service takes by default."""
+WORKSPACE_BYTES = 4 << 30
+
+Provider = tuple[str, Mapping[str, str]]
+"""Name and options; every value is text, as onnxruntime wants it."""
 
 
-def provider_options(device: str, bundle: Bundle) -> Mapping[str, str]:
-    """Options of provider `device` for `bundle`'s graph; every value is text, as onnxruntime wants it.
+class Profile(NamedTuple):
+    """(N, H, W) of the images that a TensorRT engine is built for: it runs min..max, and `opt` fastest."""
 
-    cuda: kernels chosen by measuring once per shape, enough workspace for cuDNN's fastest, fp32 that is fp32 (no
-    TF32). tensorrt: engine and timing caches of this machine, and a profile from one image to MAX_BATCH.
-    """
-    if device == "cuda":
-        return {"cudnn_conv_algo_search": "EXHAUSTIVE", "cudnn_conv_use_max_workspace": "1", "use_tf32": "0"}
-    if device != "tensorrt":
-        return {}
+    min: tuple[int, int, int]
+    opt: tuple[int, int, int]
+    max: tuple[int, int, int]
+
+
+def profile_of(bundle: Bundle, max_batch: int = MAX_BATCH) -> Profile:
+    """One to `max_batch` images, from half to twice the bundle's input size, fastest for one image of that size."""
     height, width = bundle.preprocess.size
-    folder = str(cache_folder())
-    shapes = {
-        limit: f"image:{batch}x{height}x{width}x3" for limit, batch in (("min", 1), ("opt", 1), ("max", MAX_BATCH))
+    return Profile((1, height // 2, width // 2), (1, height, width), (max_batch, 2 * height, 2 * width))
+
+
+def providers_for(device: str, bundle: Bundle, precision: Precision) -> list[Provider]:
+    """Providers of `device` for `bundle`'s `precision` graph, the first choice first."""
+    if device == "cpu":
+        return [(CPU_PROVIDER, {})]
+    if device == "cuda":
+        return [(CUDA_PROVIDER, {**_cuda(), CUDA_GRAPH: "1"})]
+    # What TensorRT doesn't know stays on the GPU. No CUDA graphs: they ask for a graph that is TensorRT's altogether.
+    return [(TENSORRT_PROVIDER, _tensorrt(bundle, precision)), (CUDA_PROVIDER, _cuda())]
+
+
+def _cuda() -> dict[str, str]:
+    """Kernels chosen by measuring once per shape, enough workspace for cuDNN's fastest, fp32 that is fp32 (no TF32).
+
+    The arena grows by what is asked for, not to the next power of two: shapes are few and stay.
+    """
+    return {
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "cudnn_conv_use_max_workspace": "1",
+        "use_tf32": "0",
+        "arena_extend_strategy": "kSameAsRequested",
     }
+
+
+def _tensorrt(bundle: Bundle, precision: Precision) -> dict[str, str]:
+    """Engines and timings in this machine's own cache, a folder for each graph, since engines are code.
+
+    onnxruntime builds weakly typed networks: without its flag an fp16 graph would become an fp32 engine.
+    """
+    digest = bundle.manifest["files"][bundle.graph(precision)]["sha256"]
+    folder = str(cache_folder(f"onnxruntime-{digest[:20]}"))
+    shapes = profile_of(bundle)._asdict().items()
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": folder,
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": folder,
-        **{f"trt_profile_{limit}_shapes": shape for limit, shape in shapes.items()},
+        "trt_max_workspace_size": str(WORKSPACE_BYTES),
+        "trt_fp16_enable": str(int(precision == "fp16")),
+        "trt_int8_enable": str(int(precision == "int8")),
+        **{f"trt_profile_{limit}_shapes": "image:" + "x".join(map(str, (*shape, 3))) for limit, shape in shapes},
     }
