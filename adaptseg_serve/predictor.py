@@ -26,6 +26,8 @@ Runtime = Literal[
     "openvino",
     "openvino-bf16",
     "openvino-int8",
+    "tensorrt",
+    "tensorrt-bf16",
     "tensorrt-fp16",
 ]
 """Library, device, and precision where it isn't fp32."""
@@ -123,7 +125,7 @@ def _load(bundle: Bundle, threads: int, runtime: str) -> Predictor:
             _need("tensorrt", "TensorRT")
             from adaptseg_serve.runtimes.tensorrt import TensorRtPredictor
 
-            return TensorRtPredictor(bundle, _graph_precision(rest))
+            return TensorRtPredictor(bundle, "bf16" if rest == ["bf16"] else "fp16" if rest == ["fp16"] else "fp32")
         case _:
             raise AssertionError("unreachable: load_predictor knows the names")
 

@@ -1,4 +1,4 @@
-"""TensorRT without TensorRT: its names against the wheel's, the plan cache, and what a missing library says."""
+"""TensorRT without TensorRT: its names against three wheels', the graph it gets, the plan cache, a missing library."""
 
 import ast
 import importlib.util
@@ -6,18 +6,23 @@ import json
 import os
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
-from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.bundle import open_bundle, packaged_bundle
+from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.predictor import load_predictor
-from adaptseg_serve.runtimes import cuda, plan_cache
+from adaptseg_serve.runtimes import cuda, plan_cache, tensorrt_plan
+from adaptseg_serve.runtimes.graph import read_graph
 
 ROOT = Path(__file__).parents[1]
+RELEASES = ("10.4", "10.16", "11.4")
 SOURCE = ROOT / "adaptseg_serve" / "runtimes" / "tensorrt.py"
-NAMES = frozenset(json.loads((ROOT / "tests" / "data" / "tensorrt_11_names.json").read_text())["names"])
+WHEELS = {release: json.loads((ROOT / f"tests/data/tensorrt_{release}_names.json").read_text()) for release in RELEASES}
 OBJECTS = {
     "trt",
     "builder",
@@ -47,11 +52,12 @@ def attributes(source: str) -> set[str]:
     return found - OURS
 
 
-def known(name: str) -> bool:
-    return name in NAMES or any(entry.endswith(name) for entry in NAMES)
+def known(name: str, release: str) -> bool:
+    return any(entry.endswith(name) for entry in WHEELS[release]["names"])
 
 
-def test_every_name_used_is_in_the_wheel() -> None:
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_name_used_is_in_the_wheel(release: str) -> None:
     used = attributes(SOURCE.read_text())
     assert {
         "STRONGLY_TYPED",
@@ -61,12 +67,84 @@ def test_every_name_used_is_in_the_wheel() -> None:
         "deserialize_cuda_engine",
     } <= used
     assert len(used) > 30
-    assert not {name for name in used if not known(name)}
+    assert not {name for name in used if not known(name, release)}
 
 
 def test_a_name_that_tensorrt_11_removed_would_be_found() -> None:
-    assert not any(known(name) for name in ("EXPLICIT_BATCH", "int8_calibrator", "create_builder_configuration"))
+    assert not any(
+        known(name, "11.4") for name in ("EXPLICIT_BATCH", "int8_calibrator", "create_builder_configuration")
+    )
+    assert known("int8_calibrator", "10.4")
     assert not attributes(SOURCE.read_text()) & REMOVED
+
+
+def test_bf16_is_a_flag_of_tensorrt_10_and_nobodys_in_11(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    for release in ("10.4", "10.16"):
+        graph, flag = tensorrt_plan.graph_and_flag(bundle, "bf16", release)
+        assert graph == "model.onnx"
+        assert flag in WHEELS[release]["selections"]
+    assert WHEELS["11.4"]["selections"] == []
+    with pytest.raises(ConfigError, match=r"TensorRT 11\.4\.0 computes in the graph's own precision"):
+        tensorrt_plan.graph_and_flag(bundle, "bf16", "11.4.0")
+    assert tensorrt_plan.graph_and_flag(bundle, "fp32", "11.4.0") == ("model.onnx", "")
+    with pytest.raises(BundleError, match="no fp16 graph"):
+        tensorrt_plan.graph_and_flag(bundle, "fp16", "11.4.0")
+
+
+@pytest.mark.parametrize("folder", [None, packaged_bundle()])
+def test_the_graph_that_tensorrt_gets_casts_first_and_says_the_same_logits(tiny_bundle: Path, folder: Path) -> None:
+    bundle = open_bundle(folder or tiny_bundle)
+    whole = read_graph(bundle)
+    cut = tensorrt_plan.logits_graph(whole)
+    model = onnx.load_model_from_string(cut)
+    onnx.checker.check_model(model, full_check=True)
+    assert {node.op_type for node in model.graph.node if "image" in node.input} <= {"Cast", "Shape"}
+    assert not {"ArgMax", "Resize"} & {node.op_type for node in model.graph.node}
+    assert [port.name for port in model.graph.output] == ["logits"]
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    found, expected = (
+        onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(["logits"], {"image": images})[0]
+        for data in (cut, whole)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+LAYERS_10 = [
+    {"Name": "a", "Outputs": [{"Name": "x", "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}]},
+    {"Name": "b", "Outputs": [{"Name": "y", "Format/Datatype": "Half"}]},
+    {"Name": "c", "Outputs": [{"Name": "logits", "Format/Datatype": "Row major linear FP32"}]},
+]
+LAYERS_11 = [{"Name": "a", "Outputs": [{"Name": "x", "DataType": "BFloat16", "Format": "kHWC8"}]}, {"Outputs": []}]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (LAYERS_10, {"fp16": 2, "fp32": 1}),
+        (LAYERS_11, {"bf16": 1, "other": 1}),
+        (["conv1", "conv2"], {"other": 2}),
+    ],
+)
+def test_a_report_tells_precisions_and_memory_in_either_releases_words(
+    layers: list[Any], expected: dict[str, int]
+) -> None:
+    assert tensorrt_plan.summary({"layers": layers, "device_memory_bytes": 7}) == (expected, 7)
+
+
+def test_a_plan_that_fits_elsewhere_is_found_there_and_no_other(tiny_bundle: Path) -> None:
+    def name(gpu: str, version: str, **flags: bool) -> str:
+        options = replace(tensorrt_plan.build_options(open_bundle(tiny_bundle)), **flags)
+        return tensorrt_plan.plan_key("ab" * 32, gpu, version, "fp16", options).name
+
+    h100, h200, t4 = "NVIDIA H100 9.0", "NVIDIA H200 9.0", "Tesla T4 7.5"
+    assert name(h100, "10.4.0") != name(h200, "10.4.0")
+    assert name(h100, "10.4.0") != name(h100, "10.16.1")
+    assert name(h100, "10.4.0", hardware_compatible=True) == name(h200, "10.4.0", hardware_compatible=True)
+    assert name(h100, "10.4.0", hardware_compatible=True) != name(t4, "10.4.0", hardware_compatible=True)
+    assert name(h100, "10.4.0", version_compatible=True) == name(h100, "10.16.1", version_compatible=True)
+    assert name(h100, "10.4.0", version_compatible=True) != name(h100, "11.4.0", version_compatible=True)
+    assert name(h100, "10.4.0", version_compatible=True) != name(h100, "10.4.0")
 
 
 def test_the_module_stays_small() -> None:
@@ -130,16 +208,30 @@ def test_a_cache_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.gpu
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is None, reason="needs TensorRT and a GPU")
-def test_an_engine_says_what_the_cpu_says_in_the_precision_asked_for(tmp_path: Path) -> None:
-    """Builds from a lite0 export's fp16 graph: `adaptseg-export` with --precisions fp16."""
-    folder = os.environ.get("ADAPTSEG_TEST_FP16_BUNDLE")
-    if not folder:
+@pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-bf16", "tensorrt-fp16"])
+def test_an_engine_says_what_the_cpu_says_in_the_precision_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    """fp16 needs a bundle with such a graph: `adaptseg-export` with --precisions fp16."""
+    monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path / "plans"))
+    folder = os.environ.get("ADAPTSEG_TEST_FP16_BUNDLE", "")
+    if runtime == "tensorrt-fp16" and not folder:
         pytest.skip("set ADAPTSEG_TEST_FP16_BUNDLE to a bundle with an fp16 graph")
-    bundle = open_bundle(folder)
-    images = np.random.default_rng(0).integers(0, 256, (2, *bundle.preprocess.size, 3), dtype=np.uint8)
-    predictor = load_predictor(bundle, runtime="tensorrt-fp16")
-    expected = load_predictor(bundle, runtime="onnxruntime-cpu").predict(images, [images.shape[1:3]] * 2)
-    found = predictor.predict(images, [images.shape[1:3]] * 2)
-    assert np.mean(np.stack(found) == np.stack(expected)) > 0.99
-    reports = list(plan_cache.cache_folder().glob("*.plan.json"))
-    assert any("Half" in path.read_text() for path in reports)
+    bundle = open_bundle(folder or packaged_bundle())
+    try:
+        predictor = load_predictor(bundle, runtime=runtime)
+    except ConfigError as error:
+        if runtime != "tensorrt-bf16" or "own precision" not in str(error):
+            raise
+        pytest.skip(str(error))
+    cpu = load_predictor(bundle, runtime="onnxruntime-cpu")
+    height, width = bundle.preprocess.size
+    for shape in ((1, height, width), (9, height, width), (2, height + 32, width - 32)):  # 9 is more than the profile's
+        images = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        expected, found = (one.predict(images, [shape[1:]] * shape[0]) for one in (cpu, predictor))
+        assert np.mean(np.stack(found) == np.stack(expected)) > (0.9999 if runtime == "tensorrt" else 0.99)
+        np.testing.assert_array_equal(np.stack(predictor.predict(images, [shape[1:]] * shape[0])), np.stack(found))
+    (report,) = (json.loads(path.read_text()) for path in plan_cache.cache_folder().glob("*.plan.json"))
+    layers, memory = tensorrt_plan.summary(report)
+    assert layers[runtime.partition("-")[2] or "fp32"] > 0
+    assert memory > 0

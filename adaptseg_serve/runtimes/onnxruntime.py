@@ -116,7 +116,7 @@ def _start(data: bytes, threads: int, chain: Sequence[Provider]) -> ort.Inferenc
 def _records(session: ort.InferenceSession) -> bool:
     """Whether the session was made to record CUDA graphs."""
     told = session.get_provider_options().get(CUDA_PROVIDER, {})
-    return session.get_providers()[0] == CUDA_PROVIDER and told.get(CUDA_GRAPH) == "1"
+    return bool(session.get_providers()[0] == CUDA_PROVIDER and told.get(CUDA_GRAPH) == "1")
 
 
 def _port(node: Any) -> Port:

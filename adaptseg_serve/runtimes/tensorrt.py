@@ -1,14 +1,13 @@
-"""TensorRT 10 and 11: the bundle's fp16 graph, built once for this GPU, cut at the logits; the sparse tail finishes.
+"""TensorRT 10 and 11: a bundle's graph, cut at the logits and built once for this GPU; the sparse tail finishes.
 
 Written against the documented API and not run (no GPU was at hand): `pytest -m gpu tests/test_tensorrt.py` runs it.
-Networks are strongly typed, the only kind that TensorRT 11 has: precision is what the ONNX graph says. Argmax stays
-out of the engine, for there it becomes a slow TopK, and the logits of a frame are less than a megabyte.
+Networks are strongly typed, the only kind that TensorRT 11 has: precision is what the ONNX graph says, and bf16, which
+no graph says, a builder flag of TensorRT 10. The logits of a frame are less than a megabyte.
 """
 
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,50 +15,44 @@ import tensorrt as trt
 from numpy.typing import NDArray
 
 from adaptseg_serve import tail
-from adaptseg_serve.bundle import Bundle, Precision
+from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes import plan_cache
 from adaptseg_serve.runtimes.cuda import Buffer, Recording, gpu_name
 from adaptseg_serve.runtimes.graph import read_graph
+from adaptseg_serve.runtimes.tensorrt_plan import (
+    Arithmetic,
+    BuildOptions,
+    build_options,
+    graph_and_flag,
+    logits_graph,
+    plan_key,
+    summary,
+)
 
 _log = logging.getLogger(__name__)
 _LOGGER = trt.Logger(trt.Logger.WARNING)
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """What a plan is built for. Sizes outside of min..max can't be run; `opt` is the fastest."""
-
-    min_shape: tuple[int, int, int]
-    """(N, H, W)."""
-    opt_shape: tuple[int, int, int]
-    max_shape: tuple[int, int, int]
-    workspace_bytes: int = 4 << 30
-    version_compatible: bool = False
-    """The plan also loads in later TensorRT releases of the same major version; a little slower."""
-    hardware_compatible: bool = False
-    """The plan also runs on other GPUs, Ampere and newer; a little slower."""
-
-
-def build_options(bundle: Bundle, max_batch: int = 8) -> BuildOptions:
-    """One to `max_batch` images, from half to twice the bundle's input size, fastest for one image of that size."""
-    height, width = bundle.preprocess.size
-    return BuildOptions((1, height // 2, width // 2), (1, height, width), (max_batch, 2 * height, 2 * width))
-
-
-def load_plan(bundle: Bundle, precision: Precision, options: BuildOptions) -> bytes:
+def load_plan(bundle: Bundle, arithmetic: Arithmetic, options: BuildOptions) -> bytes:
     """The plan for this GPU: from the machine's own cache, or built (minutes) and stored there with its report."""
-    name = bundle.graph(precision)
-    sha256 = str(bundle.manifest["files"][name]["sha256"])
-    key = plan_cache.PlanKey(sha256, gpu_name(), str(trt.__version__), precision, repr(options))
+    version = str(trt.__version__)
+    name, flag = graph_and_flag(bundle, arithmetic, version)
+    gpu = gpu_name()
+    key = plan_key(str(bundle.manifest["files"][name]["sha256"]), gpu, version, arithmetic, options)
     plan = plan_cache.read(key.name)
     if plan is None:
-        _log.info("building a TensorRT plan for %s (minutes, once on this machine)", key.gpu)
-        plan = _build(read_graph(bundle, name), options, f"{key.gpu} {key.tensorrt}.timing")
+        _log.info("building a TensorRT plan for %s (minutes, once on this machine)", gpu)
+        plan = _build(logits_graph(read_graph(bundle, name)), options, flag, f"{gpu} {version}.timing")
         _log.info("plan stored: %s", plan_cache.store(key.name, plan))
-        plan_cache.store(f"{key.name}.json", json.dumps(inspect(_engine(plan)), indent=1).encode())
+        report = inspect(_engine(plan))
+        plan_cache.store(f"{key.name}.json", json.dumps(report, indent=1).encode())
+        layers, memory = summary(report)
+        _log.info("layers by precision: %s; %d MB a run", dict(layers), memory >> 20)
+        if arithmetic != "fp32" and not layers[arithmetic]:
+            _log.warning("no layer of the plan says that it computes in %s; see %s.json", arithmetic, key.name)
     return plan
 
 
@@ -69,16 +62,15 @@ def inspect(engine: Any) -> dict[str, Any]:
     return {"layers": json.loads(text)["Layers"], "device_memory_bytes": engine.device_memory_size_v2}
 
 
-def _build(graph: bytes, options: BuildOptions, timing_name: str) -> bytes:
+def _build(graph: bytes, options: BuildOptions, flag: str, timing_name: str) -> bytes:
+    """`flag`: a precision that TensorRT 10 may choose kernels of, in a weakly typed network; "": the graph's types."""
     builder = trt.Builder(_LOGGER)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(0 if flag else typed)
     parser = trt.OnnxParser(network, _LOGGER)
     if not parser.parse(graph):
         faults = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
         raise BundleError(f"TensorRT {trt.__version__} can't parse the graph ({faults}). Choose onnxruntime-cuda.")
-    for tensor in [network.get_output(i) for i in range(network.num_outputs)]:
-        if tensor.name != "logits":
-            network.unmark_output(tensor)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -87,8 +79,11 @@ def _build(graph: bytes, options: BuildOptions, timing_name: str) -> bytes:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if flag:
+        config.set_flag(getattr(trt.BuilderFlag, flag))
+    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 is fp32
     profile = builder.create_optimization_profile()
-    profile.set_shape("image", *((*shape, 3) for shape in (options.min_shape, options.opt_shape, options.max_shape)))
+    profile.set_shape("image", *((*shape, 3) for shape in options.profile))
     config.add_optimization_profile(profile)
     timing = config.create_timing_cache(plan_cache.read(timing_name) or b"")
     config.set_timing_cache(timing, ignore_mismatch=False)
@@ -128,16 +123,17 @@ def _engine(plan: bytes) -> Any:
 class TensorRtPredictor:
     """A plan of this machine behind `Predictor`; each new (N, H, W) is recorded once as a CUDA graph."""
 
-    def __init__(self, bundle: Bundle, precision: Precision = "fp16", options: BuildOptions | None = None) -> None:
-        self._precision = precision
+    def __init__(self, bundle: Bundle, arithmetic: Arithmetic = "fp16", options: BuildOptions | None = None) -> None:
+        self._arithmetic, options = arithmetic, options or build_options(bundle)
+        self._max_batch = options.profile.max[0]
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
-        self._engine = _engine(load_plan(bundle, precision, options or build_options(bundle)))
+        self._engine = _engine(load_plan(bundle, arithmetic, options))
         self._runs: dict[tuple[int, ...], tuple[Buffer, Buffer, Recording, Any]] = {}
         tail.prepare()
 
     @property
     def runtime(self) -> str:
-        return f"tensorrt-{self._precision}"
+        return "tensorrt" if self._arithmetic == "fp32" else f"tensorrt-{self._arithmetic}"
 
     def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
         """Label maps of (N, H, W, 3) uint8 RGB images at N (height, width) sizes; see `Predictor`."""
@@ -145,16 +141,21 @@ class TensorRtPredictor:
 
     def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
         """The same with the logits; see `Predictor`."""
+        finish, align_corners, most = tail.label_map_from_logits, self._align_corners, self._max_batch
+        logits = [one for start in range(0, len(images), most) for one in self._run(images[start : start + most])]
+        return [
+            Scored(finish(one, size, align_corners), one, align_corners)
+            for one, size in zip(logits, sizes, strict=True)
+        ]
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of as many images as the plan takes at once."""
         if images.shape not in self._runs:
             self._runs[images.shape] = self._record(images.shape)
         source, target, recording, _ = self._runs[images.shape]
         np.copyto(source.host, images)
         recording.run()
-        finish, align_corners = tail.label_map_from_logits, self._align_corners
-        return [
-            Scored(finish(one, size, align_corners), one, align_corners)
-            for one, size in zip(target.host.copy(), sizes, strict=True)
-        ]
+        return target.host.copy()
 
     def _record(self, shape: tuple[int, ...]) -> tuple[Buffer, Buffer, Recording, Any]:
         context = self._engine.create_execution_context()

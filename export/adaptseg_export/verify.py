@@ -27,6 +27,8 @@ RUNTIMES: Mapping[str, Precision] = {
     "openvino": "fp32",
     "openvino-bf16": "fp32",
     "openvino-int8": "int8",
+    "tensorrt": "fp32",
+    "tensorrt-bf16": "fp32",
     "tensorrt-fp16": "fp16",
 }
 """What can be compared, and the precision of the graph it runs."""

@@ -18,7 +18,8 @@ HOW = (
     "'selections': the builder flags that choose a precision, by their docstrings."
 )
 _TEXT = re.compile(rb"(?<=\0)[A-Za-z_][A-Za-z0-9_]{2,}(?=\0)")
-_SYMBOL = re.compile(r"nvinfer|nvonnx|pybind11|8tensorrt|St\d|NS_|GLIBC|CXX|_Z|^__|^_?Py|gxx|^cu[A-Z]")
+_SYMBOL = re.compile(r"nvinfer|nvonnx|pybind11|8tensorrt|St\d|NS_|GLIBC|CXX|_Z|^__(?!version)|^_?Py|gxx|^cu[A-Z]")
+_DEFINED = re.compile(rb"^(?:def |class |)(\w+)(?=[(:]| = )", re.MULTILINE)
 _SELECTION = re.compile(rb"Enable (\w+) layer selection")
 
 
@@ -29,7 +30,11 @@ def read(wheel: Path, module: str, pattern: str = "") -> dict[str, object]:
         data = archive.read(next(entry for entry in entries if entry.endswith(module)))
         start = [archive.read(entry) for entry in entries if entry.endswith("_bindings/__init__.py")]
     found = {text.decode() for text in _TEXT.findall(data)}
-    found |= {name.decode() for text in start for name in re.findall(rb"^(?:def|class) (\w+)", text, re.MULTILINE)}
+    found |= {
+        name.decode()
+        for text in start
+        for name in re.findall(rb"^(?:def |class |)(\w+)(?=[(:]| = )", text, re.MULTILINE)
+    }
     return {
         "wheel": " ".join(wheel.name.split("-")[:2]),
         "how": HOW,
