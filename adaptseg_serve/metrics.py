@@ -37,6 +37,8 @@ class Metrics:
         self.registry = registry = registry or CollectorRegistry()
         self.executions = 0
         """Runs of the network so far."""
+        self.images = 0
+        """Images that have their label map so far."""
         self._requests = Counter(
             "adaptseg_inference_requests",
             "Requests answered, by door, outcome (ok or error) and reason",
@@ -131,6 +133,7 @@ class Metrics:
 
     def image(self, seconds: float) -> None:
         """One image has its label map, so long after it came."""
+        self.images += 1
         self._image.observe(seconds)
 
     def batch(self, size: int) -> None:

@@ -15,20 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve._version import __version__
-from adaptseg_serve.errors import BadParameter, NotFound
+from adaptseg_serve.errors import BadParameter, RequestError
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
 INPUT, OUTPUT = "image", "label_map"
-ALIAS = "segmenter"
-"""A name that every bundle answers to, beside its own: a client that uses it survives a change of bundle."""
-SERVER_NAME = "adaptseg-serve"
-PLATFORM = "adaptseg_bundle"
 MAX_LENGTH = 1 << 31
 MAX_TIMEOUT = 1 << 62
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
-INPUT_SHAPE, OUTPUT_SHAPE = (-1, -1, -1, 3), (-1, -1, -1)
-SERVER_VERSION = __version__
 
 OneImage = NDArray[np.uint8] | bytes
 """(H, W, 3) uint8 RGB, or a JPEG or PNG file."""
@@ -43,15 +35,6 @@ class Tensor:
     shape: tuple[int, ...]
     raw: bytes | memoryview | None = None
     values: Sequence[Any] | None = None
-
-
-def check_model(segmenter: Segmenter, name: str, version: str = "") -> None:
-    """Raise NotFound unless `name` and `version` ("": any) are the served bundle's."""
-    bundle = segmenter.bundle
-    if name not in (bundle.name, ALIAS):
-        raise NotFound(f"There is no model {name!r}; this server has {bundle.name!r} (also called {ALIAS!r}).")
-    if version not in ("", bundle.version):
-        raise NotFound(f"Model {name!r} has no version {version!r}; it has {bundle.version!r}. Leave it out for any.")
 
 
 def check_outputs(names: Sequence[str]) -> None:
@@ -79,21 +62,17 @@ def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
 
 
 async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
-    """Segment `images` at once; the first error ends the others.
+    """Segment `images` at once, counted as one request; the first error ends the others.
 
     deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
     """
-    if len(images) == 1:
-        return [await _segment(segmenter, images[0], deadline)]
-    tasks = [asyncio.create_task(_segment(segmenter, image, deadline)) for image in images]
+    started = time.monotonic()
     try:
-        answers = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-    sizes = {a.label_map.shape for a in answers}
-    if len(sizes) > 1:
-        raise BadParameter(f"The images of a request must have one size; these have {sorted(sizes)}. Send them alone.")
+        answers = await _infer(segmenter, images, deadline)
+    except (RequestError, asyncio.CancelledError):
+        segmenter.statistics.failed(time.monotonic() - started)
+        raise
+    segmenter.statistics.succeeded([a.timings for a in answers], time.monotonic() - started)
     return answers
 
 
@@ -132,6 +111,21 @@ def split_elements(raw: bytes | memoryview) -> list[bytes]:
         elements.append(bytes(view[start + 4 : stop]))
         start = stop
     return elements
+
+
+async def _infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
+    if len(images) == 1:
+        return [await _segment(segmenter, images[0], deadline)]
+    tasks = [asyncio.create_task(_segment(segmenter, image, deadline)) for image in images]
+    try:
+        answers = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    sizes = {a.label_map.shape for a in answers}
+    if len(sizes) > 1:
+        raise BadParameter(f"The images of a request must have one size; these have {sorted(sizes)}. Send them alone.")
+    return answers
 
 
 async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None) -> Segmentation:

@@ -28,6 +28,7 @@ from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
 from adaptseg_serve.served import Served
 from adaptseg_serve.settings import Settings
+from adaptseg_serve.statistics import Statistics
 from adaptseg_serve.waiting import Answer
 
 Image = NDArray[np.uint8]
@@ -84,6 +85,7 @@ class Segmenter:
         """What new requests are answered by; `swap` changes it."""
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
+        self.statistics = Statistics()
         self.draining = False
         self.on_drain: list[Callable[[], object]] = []
         """Called once, in the event loop's thread, when draining begins: a door turns its health off here."""

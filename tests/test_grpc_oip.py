@@ -19,6 +19,7 @@ from adaptseg_serve.grpc.protos import generate
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
+from adaptseg_serve.oip_model import model_version
 from adaptseg_serve.predictor import load_predictor
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
@@ -105,7 +106,7 @@ def test_images_of_another_size_get_label_maps_of_their_size(tiny_bundle: Path) 
 
 def test_metadata_readiness_and_configuration(tiny_bundle: Path) -> None:
     async def work(stub: Any, door: Door) -> None:
-        version = door.segmenter.bundle.version
+        version = model_version(door.segmenter.bundle)
         assert (await stub.ServerLive(pb.ServerLiveRequest())).live
         assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
         assert (await stub.ModelReady(pb.ModelReadyRequest(name="tiny", version=version))).ready

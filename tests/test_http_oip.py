@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 from helpers.serving import Server
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.grpc.stubs import inference_pb2 as pb
+from adaptseg_serve.grpc.stubs import inference_pb2_grpc
+from adaptseg_serve.oip_model import model_version
 from adaptseg_serve.predictor import load_predictor
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
@@ -66,14 +70,50 @@ def expected(server: Server) -> NDArray[np.uint8]:
 
 
 def test_metadata_and_health(server: Server) -> None:
-    version = open_bundle(server.bundle).version
+    bundle = open_bundle(server.bundle)
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/v2/models/segmenter/ready"):
         assert call(server, path)[0] == 200
     assert json.loads(call(server, "/v2")[2])["name"] == "adaptseg-serve"
-    metadata = json.loads(call(server, f"/v2/models/tiny/versions/{version}")[2])
-    assert metadata["versions"] == [version]
+    for version in (bundle.version, model_version(bundle)):
+        metadata = json.loads(call(server, f"/v2/models/tiny/versions/{version}")[2])
+        assert metadata["versions"] == [model_version(bundle)]
     assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
     assert json.loads(call(server, "/v2/models/tiny/config")[2])["max_batch_size"] == 8
+
+
+def test_versions_are_numbers_as_tritons_clients_expect(server: Server) -> None:
+    (version,) = json.loads(call(server, "/v2/models/tiny")[2])["versions"]
+    assert str(int(version)) == version
+    assert int(version) < 1 << 63
+    answer = call(server, f"/v2/models/tiny/versions/{version}/infer", *binary_frames())
+    assert json.loads(answer[2][: int(answer[1][LENGTH])])["model_version"] == version
+
+
+def statistics(server: Server, path: str = "/v2/models/tiny/stats") -> JsonObject:
+    (one,) = json.loads(call(server, path)[2])["model_stats"]
+    return one  # type: ignore[no-any-return]
+
+
+def test_statistics_count_both_doors_and_both_doors_tell_them(server: Server) -> None:
+    before = statistics(server)
+    assert call(server, INFER, *binary_frames())[0] == 200
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        stub = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        shape, data = FRAMES[:1].shape, FRAMES[:1].tobytes()
+        tensors = [pb.ModelInferRequest.InferInputTensor(name="image", datatype="UINT8", shape=shape)]
+        stub.ModelInfer(pb.ModelInferRequest(model_name="tiny", inputs=tensors, raw_input_contents=[data]))
+        told = stub.ModelStatistics(pb.ModelStatisticsRequest(name="tiny")).model_stats[0]
+    bad = {"inputs": [tensor(datatype="BYTES", shape=[1], data=["AAAA"])]}
+    assert call(server, INFER, json.dumps(bad).encode())[0] == 415
+    after = statistics(server, "/v2/models/stats")
+    assert after["inference_count"] - before["inference_count"] == 3
+    assert 2 <= after["execution_count"] - before["execution_count"] <= 3
+    stages = {name: after["inference_stats"][name]["count"] for name in after["inference_stats"] if name != "fail"}
+    assert set(stages.values()) == {before["inference_stats"]["success"]["count"] + 2}
+    assert after["inference_stats"]["fail"]["count"] == before["inference_stats"]["fail"]["count"] + 1
+    assert (told.version, told.inference_count) == (after["version"], after["inference_count"])
+    assert told.inference_stats.success.ns == after["inference_stats"]["success"]["ns"]
+    assert call(server, "/v2/models/other/stats")[0] == 404
 
 
 def test_binary_in_and_out(server: Server, expected: NDArray[np.uint8]) -> None:

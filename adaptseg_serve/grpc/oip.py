@@ -1,16 +1,15 @@
 """`inference.GRPCInferenceService`: the Open Inference Protocol, as NVIDIA's tritonclient speaks it."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from adaptseg_serve import oip
+from google.protobuf.json_format import ParseDict
+
+from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import BadParameter, RequestError
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
-from adaptseg_serve.grpc.statistics import Statistics
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
@@ -20,7 +19,6 @@ class InferenceService:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self._statistics = Statistics()
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -29,28 +27,19 @@ class InferenceService:
         return pb.ServerReadyResponse(ready=self._segmenter.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
-        async with answering(context, self._segmenter, count=False):
-            oip.check_model(self._segmenter, request.name, request.version)
+        await self._check_model(request.name, request.version, context)
         return pb.ModelReadyResponse(ready=self._segmenter.ready)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Any) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(name=oip.SERVER_NAME, version=oip.SERVER_VERSION, extensions=oip.EXTENSIONS)
+        return ParseDict(oip_model.SERVER, pb.ServerMetadataResponse())
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:
-        async with answering(context, self._segmenter, count=False):
-            oip.check_model(self._segmenter, request.name, request.version)
-        tensor = pb.ModelMetadataResponse.TensorMetadata
-        return pb.ModelMetadataResponse(
-            name=self._segmenter.bundle.name,
-            versions=[self._segmenter.bundle.version],
-            platform=oip.PLATFORM,
-            inputs=[tensor(name=oip.INPUT, datatype="UINT8", shape=oip.INPUT_SHAPE)],
-            outputs=[tensor(name=oip.OUTPUT, datatype="UINT8", shape=oip.OUTPUT_SHAPE)],
-        )
+        await self._check_model(request.name, request.version, context)
+        return ParseDict(oip_model.metadata(self._segmenter), pb.ModelMetadataResponse())
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         async with answering(context, self._segmenter):
-            answers = await self._infer(request, deadline_of(context))
+            answers = await self._segment(request, deadline_of(context))
         with self._segmenter.metrics.timed("encode"):
             return self._response(request, answers)
 
@@ -66,32 +55,21 @@ class InferenceService:
                     yield answer
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Any) -> pb.ModelConfigResponse:
-        async with answering(context, self._segmenter, count=False):
-            oip.check_model(self._segmenter, request.name, request.version)
-        settings = self._segmenter.settings
-        image, label_map = oip.INPUT_SHAPE[1:], oip.OUTPUT_SHAPE[1:]
-        return pb.ModelConfigResponse(
-            config=pb.ModelConfig(
-                name=self._segmenter.bundle.name,
-                platform=oip.PLATFORM,
-                max_batch_size=settings.max_batch,
-                input=[pb.ModelInput(name=oip.INPUT, data_type=pb.TYPE_UINT8, dims=image)],
-                output=[pb.ModelOutput(name=oip.OUTPUT, data_type=pb.TYPE_UINT8, dims=label_map)],
-                dynamic_batching=pb.ModelDynamicBatching(max_queue_delay_microseconds=round(settings.max_delay * 1e6)),
-            )
-        )
+        await self._check_model(request.name, request.version, context)
+        return ParseDict({"config": oip_model.config(self._segmenter)}, pb.ModelConfigResponse())
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Any) -> pb.ModelStatisticsResponse:
+        await self._check_model(request.name or oip_model.ALIAS, request.version, context)
+        return ParseDict(oip_model.statistics(self._segmenter), pb.ModelStatisticsResponse())
+
+    async def _check_model(self, name: str, version: str, context: Any) -> None:
         async with answering(context, self._segmenter, count=False):
-            oip.check_model(self._segmenter, request.name or oip.ALIAS, request.version)
-        bundle, executions = self._segmenter.bundle, self._segmenter.metrics.executions
-        statistics = self._statistics.message(bundle.name, bundle.version, executions)
-        return pb.ModelStatisticsResponse(model_stats=[statistics])
+            oip_model.check_model(self._segmenter, name, version)
 
     async def _stream_infer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelStreamInferResponse:
         metrics = self._segmenter.metrics
         try:
-            answers = await self._infer(request, deadline)
+            answers = await self._segment(request, deadline)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             failed = pb.ModelInferResponse(id=request.id)
@@ -100,30 +78,20 @@ class InferenceService:
         with metrics.timed("encode"):
             return pb.ModelStreamInferResponse(infer_response=self._response(request, answers))
 
-    async def _infer(self, request: pb.ModelInferRequest, deadline: float | None) -> list[Segmentation]:
-        started = time.monotonic()
-        try:
-            answers = await self._segment(request, deadline)
-        except (RequestError, asyncio.CancelledError):
-            self._statistics.failed(started)
-            raise
-        self._statistics.succeeded(answers, started)
-        return answers
-
     def _response(self, request: pb.ModelInferRequest, answers: list[Segmentation]) -> pb.ModelInferResponse:
         output = pb.ModelInferResponse.InferOutputTensor(
             name=oip.OUTPUT, datatype="UINT8", shape=oip.output_shape(answers)
         )
         return pb.ModelInferResponse(
             model_name=request.model_name,
-            model_version=answers[0].bundle.version,
+            model_version=oip_model.model_version(answers[0].bundle),
             id=request.id,
             outputs=[output],
             raw_output_contents=[oip.output_bytes(answers)],
         )
 
     async def _segment(self, request: pb.ModelInferRequest, deadline: float | None) -> list[Segmentation]:
-        oip.check_model(self._segmenter, request.model_name, request.model_version)
+        oip_model.check_model(self._segmenter, request.model_name, request.model_version)
         oip.check_outputs([o.name for o in request.outputs])
         images = oip.read_images(_tensors(request), self._segmenter.settings.max_batch)
         return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(request)))

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adaptseg_serve import oip
+from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import NotFound, RequestError
 from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
 from adaptseg_serve.http.parameters import read_deadline
@@ -28,10 +27,12 @@ def oip_routes(segmenter_of: SegmenterOf) -> list[Route]:
     """Routes of the protocol, for an app whose segmenter may come later."""
     routes = [Route("/v2/health/live", _live), Route("/v2", _endpoint(segmenter_of, _server))]
     routes.append(Route("/v2/health/ready", _endpoint(segmenter_of, _ready)))
+    routes.append(Route("/v2/models/stats", _endpoint(segmenter_of, _statistics)))
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         routes.append(Route(model, _endpoint(segmenter_of, _metadata)))
         routes.append(Route(f"{model}/ready", _endpoint(segmenter_of, _model_ready)))
         routes.append(Route(f"{model}/config", _endpoint(segmenter_of, _config)))
+        routes.append(Route(f"{model}/stats", _endpoint(segmenter_of, _statistics)))
         routes.append(Route(f"{model}/infer", _counted(segmenter_of), methods=["POST"]))
     return [*routes, Route("/v2/{rest:path}", _endpoint(segmenter_of, _missing), methods=["GET", "POST"])]
 
@@ -82,20 +83,12 @@ async def _ready(request: Request, segmenter: Segmenter) -> Response:
 
 
 async def _server(request: Request, segmenter: Segmenter) -> Response:
-    return JSONResponse({"name": oip.SERVER_NAME, "version": oip.SERVER_VERSION, "extensions": list(oip.EXTENSIONS)})
+    return JSONResponse(oip_model.SERVER)
 
 
 async def _metadata(request: Request, segmenter: Segmenter) -> Response:
     _check_model(request, segmenter)
-    return JSONResponse(
-        {
-            "name": segmenter.bundle.name,
-            "versions": [segmenter.bundle.version],
-            "platform": oip.PLATFORM,
-            "inputs": [{"name": oip.INPUT, "datatype": "UINT8", "shape": list(oip.INPUT_SHAPE)}],
-            "outputs": [{"name": oip.OUTPUT, "datatype": "UINT8", "shape": list(oip.OUTPUT_SHAPE)}],
-        }
-    )
+    return JSONResponse(oip_model.metadata(segmenter))
 
 
 async def _model_ready(request: Request, segmenter: Segmenter) -> Response:
@@ -105,16 +98,13 @@ async def _model_ready(request: Request, segmenter: Segmenter) -> Response:
 
 async def _config(request: Request, segmenter: Segmenter) -> Response:
     _check_model(request, segmenter)
-    image, label_map = oip.INPUT_SHAPE[1:], oip.OUTPUT_SHAPE[1:]
-    config: dict[str, Any] = {
-        "name": segmenter.bundle.name,
-        "platform": oip.PLATFORM,
-        "max_batch_size": segmenter.settings.max_batch,
-        "input": [{"name": oip.INPUT, "data_type": "TYPE_UINT8", "dims": list(image)}],
-        "output": [{"name": oip.OUTPUT, "data_type": "TYPE_UINT8", "dims": list(label_map)}],
-        "dynamic_batching": {"max_queue_delay_microseconds": round(segmenter.settings.max_delay * 1e6)},
-    }
-    return JSONResponse(config)
+    return JSONResponse(oip_model.config(segmenter))
+
+
+async def _statistics(request: Request, segmenter: Segmenter) -> Response:
+    if "name" in request.path_params:
+        _check_model(request, segmenter)
+    return JSONResponse(oip_model.statistics(segmenter))
 
 
 async def _missing(request: Request, segmenter: Segmenter) -> Response:
@@ -140,11 +130,12 @@ def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferReq
 
 
 def _write(request: Request, wanted: InferRequest, answers: list[Segmentation], segmenter: Segmenter) -> Response:
-    body, length = write_answer(wanted, answers, request.path_params["name"], answers[0].bundle.version)
+    version = oip_model.model_version(answers[0].bundle)
+    body, length = write_answer(wanted, answers, request.path_params["name"], version)
     if not wanted.binary:
         return Response(body, media_type="application/json")
     return Response(body, headers={HEADER_LENGTH: str(length)}, media_type="application/octet-stream")
 
 
 def _check_model(request: Request, segmenter: Segmenter) -> None:
-    oip.check_model(segmenter, request.path_params["name"], request.path_params.get("version", ""))
+    oip_model.check_model(segmenter, request.path_params["name"], request.path_params.get("version", ""))

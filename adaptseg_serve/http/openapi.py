@@ -47,6 +47,7 @@ def document() -> Json:
             "/v2/models/{model}": {"get": _of_model("metadata", "Inputs and outputs")},
             "/v2/models/{model}/ready": {"get": _of_model("model_ready", "Is the model ready?")},
             "/v2/models/{model}/config": {"get": _of_model("config", "Batching, as Triton tells it")},
+            "/v2/models/{model}/stats": {"get": _of_model("stats", "Counts and times, as Triton tells them")},
             "/v2/models/{model}/infer": {"post": _infer()},
         },
         "components": {"schemas": {"Problem": _problem(), "OipError": _object("error")}},
