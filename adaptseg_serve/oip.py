@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adaptseg_serve.errors import BadParameter, RequestError
 from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.served import Served
 
 INPUT, OUTPUT = "image", "label_map"
 MAX_LENGTH = 1 << 31
@@ -62,13 +63,14 @@ def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
 
 
 async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
-    """Segment `images` at once, counted as one request; the first error ends the others.
+    """Segment `images` at once, by one bundle, counted as one request; the first error ends the others.
 
     deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
     """
     started = time.monotonic()
     try:
-        answers = await _infer(segmenter, images, deadline)
+        with segmenter.admitted() as served:
+            answers = await _infer(segmenter, images, deadline, served)
     except (RequestError, asyncio.CancelledError):
         segmenter.statistics.failed(time.monotonic() - started)
         raise
@@ -113,10 +115,12 @@ def split_elements(raw: bytes | memoryview) -> list[bytes]:
     return elements
 
 
-async def _infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
+async def _infer(
+    segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None, served: Served
+) -> list[Segmentation]:
     if len(images) == 1:
-        return [await _segment(segmenter, images[0], deadline)]
-    tasks = [asyncio.create_task(_segment(segmenter, image, deadline)) for image in images]
+        return [await _segment(segmenter, images[0], deadline, served)]
+    tasks = [asyncio.create_task(_segment(segmenter, image, deadline, served)) for image in images]
     try:
         answers = await asyncio.gather(*tasks)
     finally:
@@ -128,10 +132,10 @@ async def _infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: flo
     return answers
 
 
-async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None) -> Segmentation:
+async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None, served: Served) -> Segmentation:
     if isinstance(image, bytes):
-        return await segmenter.segment_encoded(image, deadline=deadline)
-    return await segmenter.segment(image, deadline=deadline)
+        return await segmenter.segment_encoded(image, deadline=deadline, by=served)
+    return await segmenter.segment(image, deadline=deadline, by=served)
 
 
 def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:

@@ -8,8 +8,9 @@ await segmenter.close()
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -147,6 +148,16 @@ class Segmenter:
         await self.finish(grace)
         self._codec.shutdown(wait=False)
 
+    @contextmanager
+    def admitted(self) -> Iterator[Served]:
+        """The bundle that answers a request of now, for as long as the block lasts, whatever is swapped meanwhile.
+
+        For a request of several images: handed to `segment` as `by`, all its label maps are one bundle's. Raises Busy.
+        """
+        served = self._admit()
+        with served.in_use():
+            yield served
+
     async def segment(
         self,
         image: Image,
@@ -155,17 +166,19 @@ class Segmenter:
         deadline: float | None = None,
         keep_image: bool = False,
         scored: bool = False,
+        by: Served | None = None,
     ) -> Segmentation:
         """Label map of `image`, (H, W, 3) uint8 RGB, 0..255.
 
         size: "input" gives the label map the image's size, "model" that of the network's input.
         deadline: time.monotonic() seconds; ADAPTSEG_TIMEOUT from now by default.
         keep_image, scored: the answer has the image, or the logits, too.
+        by: what `admitted` gave; else the bundle that is served now.
         Raises TooLarge, BadParameter, Busy, DeadlineExceeded.
         """
         _check_array(image)
         check_pixels(image.shape[:2], self.settings.max_pixels)
-        return await self._segment(image, size, deadline, keep_image, scored)
+        return await self._segment(image, size, deadline, keep_image, scored, by)
 
     async def segment_encoded(
         self,
@@ -175,20 +188,28 @@ class Segmenter:
         deadline: float | None = None,
         keep_image: bool = False,
         scored: bool = False,
+        by: Served | None = None,
     ) -> Segmentation:
         """Label map of a JPEG or PNG file's bytes. Raises also BadImage and UnsupportedType; see `segment`."""
         max_pixels = self.settings.max_pixels
-        return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image, scored)
+        return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image, scored, by)
 
     async def codec(self, work: Callable[[], T]) -> T:
         """Run `work` (decoding, encoding, rendering) in the bounded pool."""
         return await asyncio.get_running_loop().run_in_executor(self._codec, work)
 
     async def _segment(
-        self, source: Source, size: WantedSize, deadline: float | None, keep_image: bool, scored: bool
+        self,
+        source: Source,
+        size: WantedSize,
+        deadline: float | None,
+        keep_image: bool,
+        scored: bool,
+        by: Served | None,
     ) -> Segmentation:
-        served = self._admit()
-        with served.in_use():
+        if by is not None:
+            return await self._segment_by(by, source, size, deadline, keep_image, scored)
+        with self.admitted() as served:
             return await self._segment_by(served, source, size, deadline, keep_image, scored)
 
     async def _segment_by(

@@ -116,6 +116,7 @@ async def _infer(request: Request, segmenter: Segmenter) -> Response:
     _check_model(request, segmenter)
     body = await request.body()
     wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter))
+    _check_model(request, segmenter)  # Again: another bundle may have come while the body did.
     work = oip.infer(segmenter, images, oip.sooner(deadline, wanted.timeout))
     answers = await while_connected(request, work)
     with segmenter.metrics.timed("encode"):
