@@ -9,7 +9,8 @@ many steps again as every other; `control` is source-only going on, so that a ga
 
 A finished run is kept, an interrupted one goes on where it stopped: start the command again. Scores are of the last
 checkpoint, never of the best one, on all images, with scores upsampled to the label maps' size. OUT/results.json has
-every figure, OUT/table.md the tables; adaptation_plots.py draws from the former.
+every figure, OUT/table.md the tables; adaptation_plots.py draws from the former, adaptation_panels.py asks the first
+seed's checkpoints about a few images.
 """
 
 import argparse
@@ -23,14 +24,18 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal, get_args
 
+from adaptation_panels import draw_panels
 from adaptation_plots import draw
 from contest import machine
 
+from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.domains import open_domain
 from adaptseg_training.presets import preset_names
 
 Gap = Literal["streets_to_camvid", "day_to_dusk"]
 SOURCE_ROWS = ("base", "control", "source_only", "oracle")
 """Rows that see no unlabelled image."""
+SPLITS: dict[Gap, str] = {"streets_to_camvid": "val", "day_to_dusk": "dusk"}
 PAPER, BEYOND = ("feature", "single", "multi", "multi_ls"), ("entropy", "fda", "dacs")
 
 
@@ -142,9 +147,8 @@ def _score(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     run = options.out / plan.name
     result = run / "score" / "result.json"
     if not result.is_file():
-        split = "dusk" if plan.gap == "day_to_dusk" else "val"
-        data = ["--data.dataset", "camvid", "--data.root", str(options.camvid), "--data.split", split]
-        last = max((run / "checkpoints").glob("step_*"))
+        data = ["--data.dataset", "camvid", "--data.root", str(options.camvid), "--data.split", SPLITS[plan.gap]]
+        last = _last(run)
         _call("adaptseg_training.cli.evaluate", ["--checkpoint", str(last), *data, "--out", str(result.parent)])
     score = json.loads(result.read_bytes())
     curve = json.loads((run / "metrics.json").read_bytes())["evaluations"]
@@ -162,6 +166,10 @@ def _score(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _last(run: Path) -> Path:
+    return max((run / "checkpoints").glob("step_*"))
+
+
 def _call(module: str, arguments: Sequence[str]) -> None:
     """A command of this project's, in a process of its own."""
     print(f"$ {module.rsplit('.', 1)[-1]} {shlex.join(arguments)}", file=sys.stderr, flush=True)
@@ -175,8 +183,17 @@ def _write(results: list[dict[str, Any]], options: argparse.Namespace) -> None:
     tables = [table(results, gap) for gap in options.gaps]
     (options.out / "table.md").write_text("\n".join(tables), encoding="utf-8")
     draw(results, options.out)
+    for gap in options.gaps:
+        _panels([r for r in results if r["gap"] == gap and r["seed"] == options.seeds[0]], gap, options)
     print("\n".join(tables))
     print(json.dumps({"rows": len(results), "results": str(options.out / "results.json")}))
+
+
+def _panels(results: Sequence[dict[str, Any]], gap: Gap, options: argparse.Namespace) -> None:
+    images = open_domain(DomainConfig("camvid", (options.camvid,), split=SPLITS[gap]), "evaluate")
+    rows = {r["row"]: _last(options.out / f"{gap}_{r['row']}_s{r['seed']}") for r in results if r["row"] != "base"}
+    if rows:
+        draw_panels(rows, images, options.out / f"panels_{gap}.jpg")
 
 
 def table(results: Sequence[dict[str, Any]], gap: str) -> str:
