@@ -14,17 +14,19 @@ from adaptseg_export import artifacts
 from adaptseg_export.agreement import Agreement, Comparison
 from adaptseg_export.artifacts import _admit, calibration_frames, make_artifact, make_fixed
 from adaptseg_export.aspp import WINS_FROM, ShiftedAspp, with_shifted_aspp
-from adaptseg_export.deployment import Deployment
+from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import ParityError
-from adaptseg_export.precision import HalfDeployment, write_int8
+from adaptseg_export.precision import HalfDeployment, with_folded_norms, write_int8
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MODEL, open_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.runtimes.graph import read_graph
+from adaptseg_training.config import Backbone, GeneratorConfig
+from adaptseg_training.models import build_generator
 from adaptseg_training.models.aspp import Aspp
 
 SIZE = (64, 96)
@@ -87,6 +89,25 @@ def test_the_rewritten_head_exports_with_dynamic_sizes_and_fp16_computes_in_fp16
         assert np.abs(logits - expected.numpy()).max() < 0.02 * float(expected.abs().max())
         upsampled = nn.functional.interpolate(expected, shape[1:], mode="bilinear", align_corners=True)
         assert (label_map == upsampled.argmax(1).numpy()).mean() > 0.98
+
+
+@pytest.mark.parametrize("backbone", ["lite0", "resnet101"])
+def test_folding_batch_norm_changes_nothing_but_rounding_and_leaves_none(backbone: Backbone) -> None:
+    torch.manual_seed(0)
+    config = GeneratorConfig(backbone=backbone, resnet_layers=(1, 1, 1, 1), weights="none")
+    network = MainLevel(build_generator(config, 5, aux=True)).eval().double()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    folded = with_folded_norms(network)
+    images = torch.randn(1, 3, 65, 97, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(images), network(images), rtol=1e-9, atol=1e-9)
+    assert norms
+    assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def test_int8_needs_labelled_images(tmp_path: Path, tiny_bundle: Path) -> None:

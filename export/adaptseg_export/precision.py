@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adaptseg_export.deployment import Deployment
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -29,12 +30,15 @@ _QUANTISED = ("Conv", "Clip", "Relu", "Add", "MaxPool")
 class HalfDeployment(Deployment):
     """As `Deployment`, the network in fp16; normalisation, upsampling and the logits' output stay fp32.
 
+    Batch norm is folded into the convolutions before they are rounded: many of the light generator's weights are
+    so small that fp16 holds them with few bits, until their norm's factor is in them.
+
     For GPUs, hence Cast before Transpose: TensorRT takes uint8 at inputs and outputs only, and only to and from
     floats, so argmax's integers become floats before they become bytes.
     """
 
     def __init__(self, network: nn.Module, spec: PreprocessSpec) -> None:
-        super().__init__(copy.deepcopy(network).half(), spec)
+        super().__init__(with_folded_norms(network).half(), spec)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """image: (N, H, W, 3) uint8 RGB -> label_map (N, H, W) uint8, logits (N, C, h, w) float32."""
@@ -44,6 +48,19 @@ class HalfDeployment(Deployment):
         logits = self.network(((pixels - self.mean) / self.std).half()).float()
         scores = functional.interpolate(logits, size=image.shape[1:3], mode="bilinear", align_corners=True)
         return scores.argmax(1).to(torch.float32).to(torch.uint8), logits
+
+
+def with_folded_norms(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode in which each batch norm that directly follows a convolution is part of it."""
+    copied = copy.deepcopy(network).eval()
+    for parent in copied.modules():
+        before: tuple[str, nn.Module] = ("", parent)
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(parent, name, getattr(child, "act", nn.Identity()))  # timm's norms hold the activation
+            before = (name, child)
+    return copied
 
 
 def write_int8(graph: Path, path: Path, frames: Frames) -> None:
