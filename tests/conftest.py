@@ -1,11 +1,18 @@
 """Fixtures that several tests share."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from helpers.serving import Server, serving
 from helpers.tiny_bundle import write_tiny_bundle
+
+collect_ignore = [] if find_spec("playwright") else ["page"]
+
+
+def pytest_report_header() -> str:
+    return "tests/page is left out: playwright is not installed (pip install playwright)" if collect_ignore else ""
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,53 @@
+"""The camera and video files, frame by frame."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.page import HEIGHT, WIDTH, Shoot, Visit, choose, click_pixel, wait_for_result
+from playwright.sync_api import expect
+
+
+def test_the_camera_runs_until_it_is_stopped(visit: Visit) -> None:
+    page = visit()
+    page.locator("[data-action=camera]:visible").click()
+    figures = page.locator("#live-text")
+    expect(figures).to_have_text(re.compile(r"[1-9][\d.]* frames/s \u00b7 \d+ ms \u00b7 \d+ skipped"))
+    page.locator("#stop").click()
+    wait_for_result(page)
+    expect(page.locator("#live")).to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a bar that moves, as WebM."""
+    path = tmp_path_factory.mktemp("video") / "bar.webm"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 25, (WIDTH, HEIGHT))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV can't write WebM")
+    for i in range(50):
+        frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        frame[:, 4 * i : 4 * i + 30] = (30, 200, 240)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_a_video_runs_and_pauses(visit: Visit, video_file: Path, shoot: Shoot) -> None:
+    page = visit()
+    choose(page, video_file)
+    expect(page.locator("#live-text")).to_have_text(re.compile(r"[1-9][\d.]* frames/s"))
+    shoot(page, "video")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.wait_for_timeout(500)
+    assert requests
+    page.locator("#pause").click()
+    page.wait_for_timeout(500)
+    requests.clear()
+    page.wait_for_timeout(500)
+    assert requests == []
+    click_pixel(page, 10, 10)
+    expect(page.locator("#readout-text")).to_have_text(re.compile("train id"))
