@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from adaptseg_training.cli.train import parse_command
+from adaptseg_training.config import DomainConfig
+from adaptseg_training.data.domains import open_domain
 from adaptseg_training.levels import uses_target
 from adaptseg_training.presets import preset_names
 
@@ -19,7 +22,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def adaptation(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module("adaptation")
-    for name in ("adaptation", "adaptation_plots", "contest"):
+    for name in ("adaptation", "adaptation_panels", "adaptation_plots", "contest"):
         sys.modules.pop(name, None)
 
 
@@ -35,7 +38,7 @@ def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, pro
         assert uses_target(config) == (row not in adaptation.SOURCE_ROWS), row
         assert config.run.seed == 3
         assert config.evaluate is not None
-        assert config.source.size == config.evaluate.size
+        assert config.target is None or config.target.size == config.source.size
         if profile == "short" and row not in ("base", "oracle"):
             assert config.generator.weights.endswith(f"{gap}_base_s3/checkpoints/step_00000240/generator.safetensors")
 
@@ -44,6 +47,9 @@ def test_all_rows_of_the_short_profile_are_trained_for_equally_many_steps(adapta
     short = adaptation.PROFILES["short"]
     options = argparse.Namespace(camvid=Path("camvid"), streets=Path("streets"), out=Path("out"))
     steps = {row: adaptation._plan(short, "streets_to_camvid", row, 0, options).stop_step for row in short.rows}
+    plans = [adaptation._plan(short, "streets_to_camvid", row, 0, options) for row in short.rows]
+    configs = [parse_command(plan.arguments)[1] for plan in plans]
+    assert all(config.run.stop_step == config.optimiser.schedule_steps for config in configs)
     whole = {s + (0 if row == "oracle" else short.warm_start) for row, s in steps.items()}
     assert len(whole) == 1
 
@@ -57,3 +63,13 @@ def test_the_table_gives_gain_and_share_of_the_gap_closed(adaptation: Any) -> No
     assert lines[2].startswith("| control | 2 | 25.0 ± 7.1 | 25.0 ± 7.1 | +0.0 | 0 % | 25 | 0 |")
     assert lines[3].startswith("| multi | 1 | 35.0 | 35.0 | +10.0 | 25 % |")
     assert lines[4].startswith("| oracle | 1 | 65.0 | 65.0 | +40.0 | 100 % |")
+
+
+def test_panels_show_each_image_its_truth_and_every_row(adaptation: Any, tmp_path: Path, tiny_bundle: Path) -> None:
+    images = open_domain(DomainConfig("streets", count=3, size=(64, 96)), "evaluate")
+    adaptation.draw_panels({"one": tiny_bundle, "other": tiny_bundle}, images, tmp_path / "panels.jpg", count=2)
+    panels = cv2.imread(str(tmp_path / "panels.jpg"))
+    assert panels is not None
+    height, width = images[0].image.shape[:2]
+    assert panels.shape[1] == 4 * round(150 * width / height)
+    assert panels.shape[0] > 2 * 150
