@@ -13,6 +13,7 @@ from adaptseg_serve.bundle_files import MANIFEST as MANIFEST
 from adaptseg_serve.bundle_files import check_files, read_listed, read_small
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import LabelSet
+from adaptseg_serve.manifest import HEADS as HEADS
 from adaptseg_serve.manifest import MODEL as MODEL
 from adaptseg_serve.manifest import PARITY as PARITY
 from adaptseg_serve.manifest import Precision as Precision

@@ -16,6 +16,7 @@ FORMAT = "adaptseg-bundle"
 FORMAT_VERSION = 1
 MODEL = "model.onnx"
 PARITY = "parity.json"
+HEADS = "heads.onnx"
 Precision = Literal["fp32", "fp16", "int8"]
 """How a graph computes. model.onnx is fp32, however its weights are stored."""
 MAX_INPUT_PIXELS = 1 << 24

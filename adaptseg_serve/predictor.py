@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -46,10 +46,14 @@ class Scored:
     logits: Logits
     """(C, h, w) float at the network's own resolution; a view of the batch's."""
     align_corners: bool = True
+    heads: Callable[[Logits, Size], Uncertainty] | None = None
+    """What computes its uncertainty on a GPU; None: the CPU's kernels do."""
 
     def uncertainty(self) -> Uncertainty:
         """Confidence and entropy of the label map's pixels: tens of milliseconds, so not in the device's thread."""
         height, width = self.label_map.shape
+        if self.heads is not None:
+            return self.heads(self.logits, (height, width))
         return uncertainty_from_logits(self.logits, (height, width), self.align_corners)
 
     def mean_entropy(self) -> float:

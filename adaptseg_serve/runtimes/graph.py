@@ -1,10 +1,11 @@
 """The bundle's graph as bytes, and what is checked of it before and after a runtime parses it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from adaptseg_serve.bundle import MODEL, Bundle
 from adaptseg_serve.errors import BundleError
+from adaptseg_serve.runtimes.protobuf import fields, message
 
 _STANDARD_DOMAINS = {b"", b"ai.onnx"}
 
@@ -47,14 +48,15 @@ def read_graph(bundle: Bundle, name: str = MODEL) -> bytes:
     return data
 
 
-def check_ports(bundle: Bundle, found: Mapping[str, Port]) -> None:
-    """BundleError unless the graph's inputs and outputs are what docs/bundle-format.md promises."""
+def check_ports(bundle: Bundle, found: Mapping[str, Port], outputs: Collection[str] = ("label_map", "logits")) -> None:
+    """BundleError unless the graph's inputs, and `outputs` of it, are what docs/bundle-format.md promises."""
     classes = len(bundle.labels)
     wanted = {
         "image": Port("uint8", (-1, -1, -1, 3)),
         "label_map": Port("uint8", (-1, -1, -1)),
         "logits": Port("float32", (-1, classes, -1, -1)),
     }
+    wanted = {name: port for name, port in wanted.items() if name == "image" or name in outputs}
     wrong = [
         f"{name} is {found.get(name, 'missing')}, expected {port}"
         for name, port in wanted.items()
@@ -79,56 +81,12 @@ def _fault(model: memoryview) -> str | None:
     parts = [("model", model)]
     while parts:
         kind, data = parts.pop()
-        for number, value in _fields(data):
-            if kind == "node" and number == _NODE_DOMAIN and bytes(_message(value)) not in _STANDARD_DOMAINS:
-                return f"uses an operator of the domain {bytes(_message(value))!r}"
+        for number, value, _ in fields(data):
+            if kind == "node" and number == _NODE_DOMAIN and bytes(message(value)) not in _STANDARD_DOMAINS:
+                return f"uses an operator of the domain {bytes(message(value))!r}"
             if kind == "tensor" and (number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value)):
                 return "keeps weights in another file"
             inner = _PARTS.get(kind, {}).get(number)
             if inner:
-                parts.append((inner, _message(value)))
+                parts.append((inner, message(value)))
     return None
-
-
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("a number where a message belongs")
-    return value
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of a protobuf message; IndexError or ValueError where it is none."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        # protobuf drops the bits above 32 and reads another field than is written: no writer sets them.
-        if key >> 32:
-            raise ValueError(f"a field number above 2**29 at byte {at}")
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        if wire == 2:
-            length, at = _varint(data, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire} at byte {at}")
-        if at + length > len(data):
-            raise ValueError(f"a field of {length} bytes at byte {at} of {len(data)}")
-        yield number, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError(f"a number longer than 64 bits at byte {at}")

@@ -9,14 +9,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from adaptseg_serve import tail
-from adaptseg_serve.bundle import Bundle, Precision
+from adaptseg_serve.bundle import HEADS, Bundle, Precision
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes import cuda
-from adaptseg_serve.runtimes.binding import NO_GRAPH, BoundRuns, run_options
+from adaptseg_serve.runtimes.binding import BoundRuns
 from adaptseg_serve.runtimes.cpus import usable_cpus
+from adaptseg_serve.runtimes.cut import cut
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
+from adaptseg_serve.runtimes.heads import Heads
 from adaptseg_serve.runtimes.providers import CUDA_GRAPH, CUDA_PROVIDER, Provider, providers_for
 
 Device = Literal["cpu", "cuda", "tensorrt"]
@@ -36,8 +38,8 @@ class OnnxRuntimePredictor:
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
         self._session = _session(bundle, threads or usable_cpus(), device, precision)
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
-        check_ports(bundle, {port.name: _port(port) for port in ports})
-        self._options = run_options(NO_GRAPH)
+        check_ports(bundle, {port.name: _port(port) for port in ports}, _outputs(device))
+        self._heads = Heads(bundle).uncertainty if device != "cpu" and HEADS in bundle.manifest["files"] else None
         self._bound = BoundRuns(self._session, "cuda", _records(self._session))
         tail.prepare()
 
@@ -60,15 +62,14 @@ class OnnxRuntimePredictor:
         finish, align_corners = tail.label_map_from_logits, self._align_corners
         logits = self._fetch("logits", images)
         return [
-            Scored(finish(one, size, align_corners), one, align_corners)
+            Scored(finish(one, size, align_corners), one, align_corners, self._heads)
             for one, size in zip(logits, sizes, strict=True)
         ]
 
     def _fetch(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """One output; only_execute_path_to_fetches leaves out every node that it doesn't need."""
         if self._device != "cpu":
             return self._bound.run(output, images)
-        found: NDArray[Any] = self._session.run([output], {"image": images}, self._options)[0]
+        found: NDArray[Any] = self._session.run([output], {"image": images})[0]
         return found
 
 
@@ -83,7 +84,7 @@ def _session(bundle: Bundle, threads: int, device: Device, precision: Precision)
     path = bundle.path / bundle.graph(precision)
     data = read_graph(bundle, path.name)
     try:
-        session = _start(data, threads, chain)
+        session = _start(cut(data, _outputs(device)), threads, chain)
     except Exception as error:  # onnxruntime's own errors have no base class but this
         raise BundleError(
             f"{path}: onnxruntime {ort.__version__} can't load it ({error}). "
@@ -111,6 +112,11 @@ def _start(data: bytes, threads: int, chain: Sequence[Provider]) -> ort.Inferenc
             raise
         _log.warning("onnxruntime refuses CUDA graphs for this graph, every run is launched anew (%s)", error)
         return ort.InferenceSession(data, options, providers=plain, enable_fallback=0)
+
+
+def _outputs(device: Device) -> tuple[str, ...]:
+    """On the CPU the dense tail would cost more than a light network's last layers; on a GPU it is nearly free."""
+    return ("logits",) if device == "cpu" else ("label_map", "logits")
 
 
 def _records(session: ort.InferenceSession) -> bool:

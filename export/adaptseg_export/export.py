@@ -17,6 +17,7 @@ from adaptseg_export.artifacts import Artifact, make_artifact, make_fixed, say_a
 from adaptseg_export.aspp import with_shifted_aspp
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
+from adaptseg_export.heads import write_heads
 from adaptseg_export.official import SIZE, read_release
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import Parity, compare, require
@@ -24,7 +25,7 @@ from adaptseg_export.probes import probes
 from adaptseg_export.scoring import score
 from adaptseg_export.verify import Batches, parity_record
 from adaptseg_export.writer import Record, write_bundle
-from adaptseg_serve.bundle import MODEL
+from adaptseg_serve.bundle import HEADS, MODEL
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -53,11 +54,12 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
             say("scoring the graph on labelled images ...")
         scored = score(options, model, unscored)
         artifacts = _artifacts(options, deployment, scored, model, Path(scratch), say)
+        write_heads(Path(scratch) / HEADS, len(scored.labels))
         write_bundle(
             options.bundle,
             model,
             _with_artifacts(scored, parity, artifacts, list(probes(spec, options.images))),
-            graphs=[artifact.path for artifact in artifacts],
+            graphs=[Path(scratch) / HEADS, *(artifact.path for artifact in artifacts)],
             overwrite=options.overwrite,
         )
     return parity
