@@ -6,6 +6,7 @@ CPUs, where they are faster. What isn't fetched isn't computed.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -82,7 +83,7 @@ def _finite_and_upsampled(align_corners: bool) -> list[onnx.NodeProto]:
 def _figures(scores: str, prefix: str) -> list[onnx.NodeProto]:
     """`scores` (N, C, h, w) -> `prefix`_confidence, `prefix`_entropy (N, h, w); see `uncertainty._softmax_figures`."""
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: int) -> onnx.NodeProto:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
         names = [name if name in ("over_classes", "scale", scores) else f"{prefix}_{name}" for name in inputs]
         return helper.make_node(kind, names, [f"{prefix}_{output}"], **attributes)
 
