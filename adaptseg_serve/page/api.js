@@ -1,6 +1,7 @@
 // The service, as the page needs it. Addresses are relative, so that the page works behind a path prefix.
 
 import { decodePalettePng } from "./png.js";
+import { askForToken, authorization } from "./token.js";
 
 /** What went wrong, in the service's own words (RFC 9457) where it gave any. */
 export class Problem extends Error {
@@ -47,11 +48,12 @@ async function getJson(path) {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorization() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The service doesn't answer", "Nothing came back from this server. Is it still running?");
   }
+  if (response.status === 401) askForToken();
   if (!response.ok) throw await problemOf(response);
   return response;
 }

@@ -6,6 +6,7 @@ import { Live } from "./live.js";
 import { Legend, showModel, showTiming } from "./panels.js";
 import { Probe } from "./probe.js";
 import { Stage } from "./stage.js";
+import { listenForToken } from "./token.js";
 import { IGNORE_ID, View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -164,7 +165,7 @@ async function introduce() {
   } catch (error) {
     setServing(error.status === 503 ? "loading" : "down", error.title ?? "Not ready");
     if (error.passing) setTimeout(introduce, 2000);
-    else stage.showProblem(error);
+    else if (error.status !== 401) stage.showProblem(error);
   }
 }
 
@@ -201,6 +202,10 @@ function listen() {
     live.stop();
     stage.show("result");
     view.canvas.focus();
+  });
+  listenForToken(() => {
+    stage.clearProblem();
+    introduce();
   });
   for (const button of samples) button.addEventListener("click", () => takeSample(button));
   $("opacity").addEventListener("input", setOpacity);

@@ -1,0 +1,40 @@
+// The token of a guarded service: asked for only after a 401, kept for this tab alone, sent with each request.
+
+const KEY = "adaptseg-token";
+const $ = (id) => document.getElementById(id);
+
+/** Headers that carry the token; none while there is none. */
+export function authorization() {
+  const token = sessionStorage.getItem(KEY);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** The service answered 401: show the field, and say so where it was this tab's token that was refused. */
+export function askForToken() {
+  const refused = sessionStorage.getItem(KEY) !== null;
+  sessionStorage.removeItem(KEY);
+  if (!$("token-form").hidden && !refused) return;
+  $("token-form").hidden = false;
+  $("token-problem").hidden = !refused;
+  $("token").setAttribute("aria-invalid", String(refused));
+  $("token").focus();
+}
+
+/** Call `take()` each time a token was entered. */
+export function listenForToken(take) {
+  $("token-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const token = $("token").value.trim();
+    if (!/^[\x21-\x7e]+$/.test(token)) return refuse();
+    sessionStorage.setItem(KEY, token);
+    $("token").value = "";
+    $("token-form").hidden = $("token-problem").hidden = true;
+    return take();
+  });
+}
+
+/** What no header can carry is no token of any service. */
+function refuse() {
+  $("token-problem").hidden = false;
+  $("token").setAttribute("aria-invalid", "true");
+}
