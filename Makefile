@@ -35,8 +35,8 @@ env: $(DEV_STAMP) ## Build .venv with everything for training, export, serving a
 
 serve: $(SERVE_STAMP) ## Serve a bundle: HTTP_PORT=3000 GRPC_PORT=3001 BUNDLE=path (default: the packaged model)
 	@echo "adaptseg-serve: page and HTTP on http://$(HOST):$(HTTP_PORT)  gRPC on $(HOST):$(GRPC_PORT)  (Ctrl-C stops)"
-	@$(if $(BUNDLE),ADAPTSEG_BUNDLE=$(abspath $(BUNDLE))) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) ADAPTSEG_GRPC_HOST=$(HOST) BENTOML_DO_NOT_TRACK=True \
-		exec $(BIN)/bentoml serve adaptseg_serve.service:SegmentationService --host $(HOST) --port $(HTTP_PORT)
+	@$(if $(BUNDLE),ADAPTSEG_BUNDLE=$(abspath $(BUNDLE))) ADAPTSEG_HTTP_HOST=$(HOST) ADAPTSEG_HTTP_PORT=$(HTTP_PORT) \
+		ADAPTSEG_GRPC_HOST=$(HOST) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) exec $(BIN)/python -m adaptseg_serve.cli.serve
 
 test: $(DEV_STAMP) ## Run all tests: ARGS="-k png -x" is handed to pytest
 	$(BIN)/python -m pytest $(ARGS)

@@ -9,7 +9,6 @@ from adaptseg_serve.process import SETTINGS  # isort: skip
 
 import gc
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,15 +23,18 @@ from starlette.responses import Response
 
 from adaptseg_serve import logs, tracing
 from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.devices import pin
 from adaptseg_serve.drain import Door, Drain
-from adaptseg_serve.errors import AdaptSegError, ConfigError
+from adaptseg_serve.errors import AdaptSegError
 from adaptseg_serve.hotswap import BundleWatch
 from adaptseg_serve.http.app import create_app
+from adaptseg_serve.http.cors import Cors, cors_options
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
 from adaptseg_serve.http.observed import Observed
 from adaptseg_serve.http.parameters import Ids, Render
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
+from adaptseg_serve.ports import check_ports
 from adaptseg_serve.security import BearerAuth, Tokens, check_tls, http_tls
 from adaptseg_serve.segmenter import Segmenter, WantedSize
 
@@ -86,8 +88,7 @@ class SegmentationService:
             if SETTINGS.tokens_file:
                 Tokens(Path(SETTINGS.tokens_file))
             open_bundle(SETTINGS.bundle)
-            _check_port("HTTP", *_http_address())
-            _check_port("gRPC", SETTINGS.grpc_host, SETTINGS.grpc_port)
+            check_ports(_http_address(), (SETTINGS.grpc_host, SETTINGS.grpc_port))
         except AdaptSegError as error:
             sys.exit(f"adaptseg-serve: {error}")
 
@@ -104,6 +105,7 @@ class SegmentationService:
         from prometheus_client import REGISTRY
 
         logs.configure(SETTINGS.log_format, SETTINGS.log_level)
+        pin(bentoml.server_context.worker_index or 1, SETTINGS.workers)
         self.traces = tracing.start(SETTINGS.traces)
         bundle = open_bundle(SETTINGS.bundle)
         self.segmenter = Segmenter(bundle, SETTINGS, metrics=Metrics(REGISTRY))
@@ -147,6 +149,8 @@ class SegmentationService:
 _shell: Any = SegmentationService
 _shell.add_asgi_middleware(RequestNames)
 _shell.add_asgi_middleware(Observed)
+if SETTINGS.cors_origins:  # Before the tokens: a browser's preflight carries none.
+    _shell.add_asgi_middleware(Cors, **cors_options(SETTINGS.cors_origins))
 if SETTINGS.tokens_file:
     _shell.add_asgi_middleware(BearerAuth, path=Path(SETTINGS.tokens_file))
 _shell.add_asgi_middleware(BodyLimit, max_bytes=SETTINGS.max_body_bytes)
@@ -165,16 +169,3 @@ def _http_address() -> tuple[str, int]:
     context = click.get_current_context(silent=True)
     flags = context.params if context else {}
     return flags.get("host") or SETTINGS.http_host, flags.get("port") or SETTINGS.http_port
-
-
-def _check_port(door: str, host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"The {door} door can't open on {host}:{port} ({error.strerror}). Stop what is there, or set "
-                f"ADAPTSEG_{door.upper()}_PORT to a free port."
-            ) from None

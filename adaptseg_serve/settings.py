@@ -13,6 +13,7 @@ from typing import Any
 
 from adaptseg_serve.bundle import packaged_bundle
 from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.origins import Origins
 
 PREFIX = "ADAPTSEG_"
 MIB = 1 << 20
@@ -44,6 +45,9 @@ class Settings:
     tls_key: str = _setting("", "PEM file of that certificate's private key")
     tls_client_ca: str = _setting("", "PEM file of the authority whose clients are let in (mTLS)")
     tokens_file: str = _setting("", "file of the bearer tokens that are let in, one a line; empty: everybody is")
+    cors_origins: Origins = _setting(  # noqa: RUF009 (a str is immutable)
+        Origins(), "origins of web pages elsewhere that may ask from a browser, commas between; empty: none"
+    )
     max_body_bytes: int = _setting(16 * MIB, "largest request body and gRPC message, in bytes", 1024)
     max_pixels: int = _setting(16_000_000, "largest image, in pixels (height x width)", 1)
     max_batch: int = _setting(8, "most images in one run of the network", 1, 1024)
@@ -57,6 +61,7 @@ class Settings:
     log_format: str = _choice(("text", "json"), "format of the log: one line a request")
     log_level: str = _choice(("info", "debug", "warning", "error"), "least level that is logged")
     traces: str = _choice(("none", "otlp", "console"), "where OpenTelemetry spans go; OTEL_* variables say the rest")
+    max_streams: int = _setting(128, "gRPC streams that may be open at once, over all connections", 1, 100_000)
     drift_every: int = _setting(10, "one image in this many is looked at for the drift metrics; 0: none", 0)
     drift_window: int = _setting(500, "images that were looked at over which the drift metrics are means", 1, 100_000)
     drain_notice: float = _setting(1.0, "seconds after SIGTERM in which the doors still say that they drain", 0, 600)
@@ -69,6 +74,13 @@ class Settings:
 
     def __str__(self) -> str:
         return "\n".join(f"{variable(f.name)}={getattr(self, f.name)}  # {f.metadata['meaning']}" for f in fields(self))
+
+
+_WANTED = {
+    int: "a whole number",
+    float: "a number",
+    Origins: "exact origins such as https://maps.example:8443, never * or null",
+}
 
 
 def variable(name: str) -> str:
@@ -96,8 +108,7 @@ def _parse(name: str, text: str, spec: Any) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise ConfigError(_complaint(name, text, wanted, spec)) from None
+        raise ConfigError(_complaint(name, text, _WANTED[kind], spec)) from None
     if (choices := spec.metadata.get("choices")) and value not in choices:
         raise ConfigError(_complaint(name, text, f"one of {', '.join(choices)}", spec))
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
@@ -108,7 +119,8 @@ def _parse(name: str, text: str, spec: Any) -> Any:
 
 
 def _complaint(name: str, text: str, wanted: str, spec: Any) -> str:
-    return f"{name}={text!r} must be {wanted} ({spec.metadata['meaning']}). Set it, or unset it for {spec.default}."
+    default = "none" if spec.default == "" else spec.default
+    return f"{name}={text!r} must be {wanted} ({spec.metadata['meaning']}). Set it, or unset it for {default}."
 
 
 if __name__ == "__main__":

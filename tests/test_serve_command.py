@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,12 +21,44 @@ from adaptseg_serve.cli.serve import main
 def test_check_prints_the_settings_and_what_was_checked(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    choose_free_ports(monkeypatch)
     monkeypatch.setenv("ADAPTSEG_BUNDLE", str(tiny_bundle))
     monkeypatch.setenv("ADAPTSEG_MAX_BATCH", "3")
     assert main(["--check"]) == 0
     said = capsys.readouterr().out
     assert "ADAPTSEG_MAX_BATCH=3" in said
     assert f"tiny {open_bundle(tiny_bundle).version} is verified and runs on onnxruntime-cpu" in said
+
+
+def choose_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    for door in ("HTTP", "GRPC"):
+        monkeypatch.setenv(f"ADAPTSEG_{door}_PORT", str(free_port()))
+
+
+@pytest.mark.parametrize("door", ["HTTP", "gRPC"])
+def test_a_taken_port_is_found_before_a_server_starts(
+    door: str, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose_free_ports(monkeypatch)
+    monkeypatch.setenv("ADAPTSEG_BUNDLE", str(tiny_bundle))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, name = taken.getsockname()[1], f"{door.upper()}_PORT"
+        monkeypatch.setenv(f"ADAPTSEG_{name}", str(port))
+        assert main(["--check"]) == 2
+    said = capsys.readouterr().err
+    assert f"The {door} door can't open on 127.0.0.1:{port}" in said
+    assert f"ADAPTSEG_{name} (with make: {name})" in said
+    assert said.count("\n") == 1
+
+
+def test_an_address_of_another_machine_is_found_too(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose_free_ports(monkeypatch)
+    monkeypatch.setenv("ADAPTSEG_BUNDLE", str(tiny_bundle))
+    monkeypatch.setenv("ADAPTSEG_GRPC_HOST", "192.0.2.1")  # An address for documents: nobody's.
+    assert main(["--check"]) == 2
+    assert "ADAPTSEG_GRPC_HOST to an address of this machine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -57,6 +90,7 @@ def test_a_bundle_that_verifies_but_cannot_be_loaded_never_starts_a_server(
 
     manifest["files"]["model.onnx"] |= {"sha256": sha256(b"no graph at all").hexdigest(), "bytes": 15}
     (bundle / MANIFEST).write_text(json.dumps(manifest))
+    choose_free_ports(monkeypatch)
     monkeypatch.setenv("ADAPTSEG_BUNDLE", str(bundle))
     assert main([]) == 1
     assert "model.onnx" in capsys.readouterr().err

@@ -34,11 +34,24 @@ def test_the_queue_is_twice_the_batch_unless_it_is_set() -> None:
         ("ADAPTSEG_GRPC_PORT", "70000", "between 0 and 65535"),
         ("ADAPTSEG_MAX_DELAY", "soon", "a number"),
         ("ADAPTSEG_DRAIN_GRACE", "nan", "between 0 and 600"),
+        ("ADAPTSEG_MAX_STREAMS", "0", "between 1 and"),
+        ("ADAPTSEG_CORS_ORIGINS", "*", "exact origins .* never \\*"),
+        ("ADAPTSEG_CORS_ORIGINS", "null", "exact origins"),
+        ("ADAPTSEG_CORS_ORIGINS", "https://maps.example,https://*.example", "exact origins"),
+        ("ADAPTSEG_CORS_ORIGINS", "https://maps.example/", "exact origins"),
+        ("ADAPTSEG_CORS_ORIGINS", "maps.example", "exact origins"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str, says: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}=.*{says}.*unset it for"):
         read_settings({name: value})
+
+
+def test_origins_are_a_list_with_commas() -> None:
+    asked = "https://maps.example, http://127.0.0.1:8080 ,http://[::1]:80,"
+    found = read_settings({"ADAPTSEG_CORS_ORIGINS": asked}).cors_origins
+    assert found.each == ["https://maps.example", "http://127.0.0.1:8080", "http://[::1]:80"]
+    assert Settings().cors_origins.each == []
 
 
 def test_a_misspelt_variable_is_refused_and_a_stranger_passes() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.doors import until
 from helpers.tiny_bundle import write_tiny_bundle
+from numpy.typing import NDArray
 
 from adaptseg_serve import oip, segmenter
 from adaptseg_serve.bundle import Bundle, open_bundle
@@ -25,7 +26,7 @@ def test_a_batch_that_is_decoded_across_a_swap_is_one_bundles(tmp_path: Path, mo
     first, second = (open_bundle(write_tiny_bundle(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
     release, decoding = threading.Event(), threading.Semaphore(0)
 
-    def held(data: bytes, max_pixels: int) -> np.ndarray:  # type: ignore[type-arg]  # as decode_image has it
+    def held(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         decoding.release()
         assert release.wait(30)
         return decode_image(data, max_pixels)

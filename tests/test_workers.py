@@ -37,8 +37,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_both_workers_answer(tiny_bundle: Path, tmp_path: Path) -> None:
-    with serving(tiny_bundle, tmp_path, ADAPTSEG_WORKERS="2", ADAPTSEG_THREADS="1") as server:
+    with serving(
+        tiny_bundle, tmp_path, CUDA_VISIBLE_DEVICES="5,GPU-1a", ADAPTSEG_WORKERS="2", ADAPTSEG_THREADS="1"
+    ) as server:
         wait_for(lambda: len(connections(server, psutil.CONN_LISTEN)) == 2)
+        assert "worker 1 of 2 takes GPU 5" in server.log.read_text()
+        assert "worker 2 of 2 takes GPU GPU-1a" in server.log.read_text()
         options = [("grpc.use_local_subchannel_pool", 1)]  # Or else all channels would be one connection.
         channels = [grpc.insecure_channel(server.grpc_target, options=options) for _ in range(CALLS)]
         for channel in channels:

@@ -11,6 +11,7 @@ import tyro
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import AdaptSegError, ConfigError
+from adaptseg_serve.ports import check_ports
 from adaptseg_serve.predictor import load_predictor, warm_up
 from adaptseg_serve.security import Tokens, check_tls
 from adaptseg_serve.settings import Settings, read_settings
@@ -24,7 +25,7 @@ class Options:
     """Serve the bundle that ADAPTSEG_BUNDLE names (the packaged one if unset), over HTTP and gRPC.
 
     Settings are ADAPTSEG_* variables; --check prints them. What can't work is said here, in one sentence, before any
-    server starts: settings, certificates, tokens, and the bundle, which is verified, loaded and run once.
+    server starts: settings, certificates, tokens, ports, and the bundle, which is verified, loaded and run once.
     """
 
     check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -56,6 +57,7 @@ def check(settings: Settings) -> str:
     if settings.tokens_file:
         Tokens(Path(settings.tokens_file))
     bundle = open_bundle(settings.bundle)
+    check_ports((settings.http_host, settings.http_port), (settings.grpc_host, settings.grpc_port))
     predictor = load_predictor(bundle, settings.threads, settings.runtime)
     warm_up(predictor, bundle.preprocess.size)
     doors = f"{'https' if tls else 'http'}://{settings.http_host}:{settings.http_port}"

@@ -10,6 +10,7 @@ from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import BadParameter, RequestError
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
+from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
@@ -17,8 +18,8 @@ from adaptseg_serve.segmenter import Segmentation, Segmenter
 class InferenceService:
     """The nine calls of protos/inference.proto, in its order."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+    def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
+        self._segmenter, self._streams = segmenter, streams
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -49,10 +50,12 @@ class InferenceService:
         """Requests of a stream are answered in their order; one that fails doesn't end the stream."""
         deadline = deadline_of(context)
         async with answering(context, self._segmenter, count=False):
-            answers = in_order(requests, lambda r: self._stream_infer(r, deadline), self._segmenter.settings.max_batch)
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield answer
+            with self._streams.one():
+                window = self._segmenter.settings.max_batch
+                answers = in_order(requests, lambda r: self._stream_infer(r, deadline), window)
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Any) -> pb.ModelConfigResponse:
         await self._check_model(request.name, request.version, context)

@@ -7,6 +7,7 @@ from adaptseg_serve.errors import Busy
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.frames import FrameStream
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message
+from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.labels import IGNORE_ID
 from adaptseg_serve.segmenter import Segmenter
@@ -15,8 +16,8 @@ from adaptseg_serve.segmenter import Segmenter
 class SegmentationService:
     """The three calls of protos/adaptseg/v1/segmentation.proto."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+    def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
+        self._segmenter, self._streams = segmenter, streams
 
     async def Segment(self, request: pb.SegmentRequest, context: Any) -> pb.SegmentResponse:
         async with answering(context, self._segmenter):
@@ -32,7 +33,8 @@ class SegmentationService:
 
     async def StreamSegment(self, requests: AsyncIterator[pb.StreamSegmentRequest], context: Any) -> None:
         async with answering(context, self._segmenter, count=False):
-            await FrameStream(self._segmenter, context, deadline_of(context)).run(requests)
+            with self._streams.one():
+                await FrameStream(self._segmenter, context, deadline_of(context)).run(requests)
             if self._segmenter.draining:
                 raise Busy("The service is shutting down. Open the stream again, to another replica.", 2.0)
 

@@ -15,6 +15,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.grpc.observed import Observed
 from adaptseg_serve.grpc.oip import InferenceService
 from adaptseg_serve.grpc.segmentation import SegmentationService
+from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 from adaptseg_serve.security import BearerInterceptor, Tokens, server_credentials
@@ -22,8 +23,8 @@ from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.settings import Settings
 
 SERVICES = ("inference.GRPCInferenceService", "adaptseg.v1.SegmentationService")
-MAX_STREAMS = 128
-"""Concurrent calls of one connection; more wait in the client."""
+MAX_CALLS = 128
+"""Concurrent calls of one connection beside its streams; more wait in the client."""
 
 
 class GrpcServer:
@@ -32,10 +33,11 @@ class GrpcServer:
     def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
         self._segmenter = segmenter
         self._address = _address(settings.grpc_host, settings.grpc_port)
-        self._options = _options(settings.max_body_bytes, settings.workers)
+        self._options = _options(settings.max_body_bytes, settings.max_streams, settings.workers)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
         self._interceptors = (Observed(), *tokens)
         self._credentials = server_credentials(settings)
+        self._streams = Streams(settings.max_streams)
         self._health = health.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._goodbye: asyncio.Task[None] | None = None
@@ -43,8 +45,10 @@ class GrpcServer:
     async def start(self) -> None:
         """Bind and serve. Raises ConfigError where the port is taken."""
         server = grpc.aio.server(options=self._options, interceptors=self._interceptors)
-        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._segmenter), server)
-        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(self._segmenter), server)
+        oip = InferenceService(self._segmenter, self._streams)
+        own = SegmentationService(self._segmenter, self._streams)
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(oip, server)
+        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(own, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         enable_server_reflection((*SERVICES, HEALTH, REFLECTION), server)
         await self._announce()
@@ -92,11 +96,11 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
     return ""
 
 
-def _options(max_message: int, workers: int = 1) -> list[tuple[str, int]]:
+def _options(max_message: int, max_streams: int, workers: int = 1) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_message),
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_concurrent_streams", MAX_CALLS + max_streams),
         # Workers share the port, and the kernel deals out connections. One alone must not: a clash would go unseen.
         ("grpc.so_reuseport", int(workers > 1)),
         # A client that vanished without a word is noticed in 80 s; clients may ping every 10 s.
