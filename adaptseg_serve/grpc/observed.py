@@ -43,9 +43,14 @@ def _one(handler: Any, details: Any) -> Any:
     async def recorded(data: bytes, context: Any) -> bytes:
         with _recording(details, context) as record:
             record.bytes_in = len(data)
-            request = await _read(handler, data, context)
-            del data
-            answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
+            request = None
+            try:
+                request = await _read(handler, data, context)
+                data = b""
+                answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
+            except grpc.aio.AbortError as error:
+                data, request = b"", None
+                raise _without_frames(error)
             record.bytes_out = len(answer)
             return answer
 
@@ -64,7 +69,10 @@ def _written(answer: Any, details: Any) -> Any:
 
     async def recorded(requests: AsyncIterator[Any], context: Any) -> None:
         with _recording(details, context):
-            await answer(requests, context)
+            try:
+                await answer(requests, context)
+            except grpc.aio.AbortError as error:
+                raise _without_frames(error)
 
     return recorded
 
@@ -74,10 +82,20 @@ def _yielded(answer: Any, details: Any) -> Any:
 
     async def recorded(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         with _recording(details, context):
-            async for response in answer(requests, context):
-                yield response
+            try:
+                async for response in answer(requests, context):
+                    yield response
+            except grpc.aio.AbortError as error:
+                raise _without_frames(error)
 
     return recorded
+
+
+def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """gRPC and an aborted call's exception hold each other until the collector comes by, which after `gc.freeze` is
+    seldom: through the exception's frames they would hold the request, too, half a megabyte for each refused image."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 @contextmanager
