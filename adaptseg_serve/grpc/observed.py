@@ -50,7 +50,7 @@ def _one(handler: Any, details: Any) -> Any:
                 answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
             except grpc.aio.AbortError as error:
                 data, request = b"", None
-                raise _without_frames(error)
+                raise _without_frames(error) from None
             record.bytes_out = len(answer)
             return answer
 
@@ -72,7 +72,7 @@ def _written(answer: Any, details: Any) -> Any:
             try:
                 await answer(requests, context)
             except grpc.aio.AbortError as error:
-                raise _without_frames(error)
+                raise _without_frames(error) from None
 
     return recorded
 
@@ -86,7 +86,7 @@ def _yielded(answer: Any, details: Any) -> Any:
                 async for response in answer(requests, context):
                     yield response
             except grpc.aio.AbortError as error:
-                raise _without_frames(error)
+                raise _without_frames(error) from None
 
     return recorded
 
