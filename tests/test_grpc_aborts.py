@@ -1,0 +1,50 @@
+"""A refused call keeps nothing of its request, however seldom the collector comes by."""
+
+import asyncio
+import gc
+from typing import Any
+
+import grpc
+
+from adaptseg_serve.grpc.observed import Observed
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+
+CALLS = 5
+
+
+class Refusing(segmentation_pb2_grpc.SegmentationServiceServicer):
+    async def Segment(  # noqa: N802  # the name in the .proto file
+        self, request: pb.SegmentRequest, context: Any
+    ) -> pb.SegmentResponse:
+        try:
+            raise ValueError(len(request.image.encoded))
+        except ValueError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
+        raise AssertionError("abort raises")
+
+
+async def _refused_calls() -> int:
+    """How many requests of the server's are alive after CALLS refusals without a collection."""
+    server = grpc.aio.server(interceptors=[Observed()])
+    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(Refusing(), server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        for _ in range(CALLS):
+            call = stub.Segment(pb.SegmentRequest(image=pb.Image(encoded=bytes(100_000))))
+            assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+            del call
+        alive = sum(isinstance(each, pb.SegmentRequest) for each in gc.get_objects())
+    await server.stop(None)
+    return alive
+
+
+def test_a_refused_request_is_gone_without_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(_refused_calls()) == 0
+    finally:
+        gc.enable()
