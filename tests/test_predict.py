@@ -40,6 +40,21 @@ def test_an_image_gives_the_label_map_of_the_service(tiny_bundle: Path, tmp_path
         np.testing.assert_array_equal(np.asarray(written), expected)
 
 
+def test_the_runtime_is_the_one_that_is_named(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (extra openvino)")
+    frame = save(tmp_path / "frame.png", FRAMES[0])
+    words = [str(tiny_bundle), str(frame), "--out", str(tmp_path / "out")]
+    assert main([*words, "--runtime", "openvino"]) == 0
+    assert "by openvino-cpu" in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--runtime", "onnxruntime-cpu-int8"]) == 1, "the tiny bundle has no int8 graph"
+    assert "int8" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as wrong:
+        main([*words, "--runtime", "abacus"])
+    assert wrong.value.code == 2
+
+
 def test_a_folder_is_walked_and_its_shape_kept(tiny_bundle: Path, tmp_path: Path) -> None:
     for name in ("a.png", "deep/b.jpg", "deep/er/c.png"):
         save(tmp_path / "in" / name, FRAMES[1])

@@ -14,7 +14,7 @@ from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.cli.inputs import Source, count_frames, find_sources, read_frames
 from adaptseg_serve.cli.outputs import Render, writers
 from adaptseg_serve.errors import AdaptSegError, ConfigError, RequestError
-from adaptseg_serve.predictor import Predictor, load_predictor
+from adaptseg_serve.predictor import Predictor, Runtime, load_predictor
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -31,6 +31,8 @@ class Options:
     """Folder for the results; it is made if need be."""
     render: Render = "labels"
     """labels: palette PNGs whose pixels are train ids; overlay: the colours over the image; both."""
+    runtime: Annotated[Runtime, tyro.conf.arg(metavar="NAME")] = "auto"
+    """What runs the graph, e.g. openvino-int8; auto: onnxruntime in fp32. adaptseg-bench BUNDLE compares them."""
     threads: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Threads of the runtime; 0: the runtime chooses."""
 
@@ -54,7 +56,7 @@ def _run(options: Options, console: Console) -> int:
         raise ConfigError("Name at least one image, folder or video after the bundle.")
     sources = find_sources(options.inputs)
     bundle = open_bundle(options.bundle)
-    predictor = load_predictor(bundle, options.threads)
+    predictor = load_predictor(bundle, options.threads, options.runtime)
     failed = 0
     with _progress(console) as progress:
         task = progress.add_task("", total=sum(count_frames(source) for source in sources))
@@ -66,7 +68,8 @@ def _run(options: Options, console: Console) -> int:
             except RequestError as error:
                 failed += 1
                 _complain(f"{source.path}: {error}", FAILURE)
-    console.print(f"{len(sources) - failed} of {len(sources)} written to {options.out}", highlight=False)
+    written = f"{len(sources) - failed} of {len(sources)} written to {options.out}"
+    console.print(f"{written} by {predictor.runtime}", highlight=False)
     return FAILURE if failed else OK
 
 
