@@ -58,14 +58,14 @@ def _view(kind: str, junction: float | None, rng: np.random.Generator) -> View:
 
 
 def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
-    lane = float(rng.uniform(3.4, 3.8) if kind == "highway" else rng.uniform(2.5, 3.5))
+    lane = float(rng.uniform(3.4, 3.8) if kind == "highway" else rng.uniform(2.4, 3.3))
     oncoming = 0 if kind == "highway" else int(rng.choice([0, 1, 2], p=[0.2, 0.72, 0.08]))
     same = int(rng.integers(2, 5)) if kind == "highway" else int(rng.choice([1, 2, 3], p=[0.8, 0.16, 0.04]))
     own = int(rng.integers(same))
-    extra = [float(rng.uniform(1.9, 2.4)) if rng.random() < 0.33 else float(rng.uniform(0.2, 0.8)) for _ in range(2)]
+    extra = [float(rng.uniform(1.9, 2.4)) if rng.random() < 0.25 else float(rng.uniform(0.1, 0.7)) for _ in range(2)]
     if kind == "highway":
         extra = [float(rng.uniform(0.6, 1.5)), float(rng.uniform(2.0, 3.2))]
-    drift = float(rng.normal(0.0, 0.45))
+    drift = float(rng.normal(0.0, 0.6))
     left = -lane * (0.5 + own + oncoming) - extra[0] + drift
     right = lane * (same - own - 0.5) + extra[1] + drift
     bent = rng.random() < 0.5
@@ -92,5 +92,5 @@ def _plan(kind: Kind, rng: np.random.Generator) -> Plan:
 
 
 def _walk(kind: Kind, rng: np.random.Generator) -> float:
-    """A pavement's width: old towns have narrow ones."""
-    return float(rng.uniform(1.2, 3.0) if kind == "town" and rng.random() < 0.5 else rng.uniform(1.6, 6.5))
+    """A pavement's width: many towns have narrow ones."""
+    return float(rng.uniform(1.4, 3.0) if kind == "town" and rng.random() < 0.3 else rng.uniform(2.4, 8.0))
