@@ -21,7 +21,7 @@ const legend = new Legend($("legend"), {
 const live = new Live({ onFrame: showLiveFrame, onProblem: (error) => stage.showProblem(error) });
 const samples = [...$("samples").querySelectorAll("button")];
 
-const current = { name: "", file: null, abort: null, first: false };
+const current = { name: "", file: null, abort: null, first: false, refused: null }; // refused: sends again what was answered 401
 let model = { version: "", input: {} };
 
 function announce(text) {
@@ -32,6 +32,7 @@ function announce(text) {
 function begin() {
   current.abort?.abort();
   current.abort = new AbortController();
+  current.refused = null;
   live.stop();
   stage.clearProblem();
   return current.abort.signal;
@@ -49,7 +50,10 @@ async function take(file, sample = null) {
     if (bitmap) showPhoto(bitmap, sample);
     showAnswer(bitmap, await segment(body, signal), file.name);
   } catch (error) {
-    if (!signal.aborted) stage.showProblem(error, () => take(file, sample), file.name);
+    if (signal.aborted) return undefined;
+    const again = () => take(file, sample);
+    if (error.status === 401) current.refused = again;
+    stage.showProblem(error, again, file.name);
   } finally {
     if (!signal.aborted) stage.setBusy(false);
   }
@@ -154,6 +158,7 @@ async function takeSample(button) {
   }
 }
 
+/** -> whether the service let us in (it may still be too busy to say what it is). */
 async function introduce() {
   try {
     const [labels, [card]] = await Promise.all([getLabels(), getModels()]);
@@ -163,10 +168,12 @@ async function introduce() {
     $("model").hidden = false;
     setServing("ready", `${card.name} \u00b7 ${card.version}`);
   } catch (error) {
-    setServing(error.status === 503 ? "loading" : "down", error.title ?? "Not ready");
+    setServing(error.status === 503 ? "loading" : "down", error.status === 401 ? "Token wanted" : (error.title ?? "Not ready"));
     if (error.passing) setTimeout(introduce, 2000);
     else if (error.status !== 401) stage.showProblem(error);
+    return error.status !== 401;
   }
+  return true;
 }
 
 function setServing(state, text) {
@@ -180,6 +187,7 @@ function setClasses(classes) {
   for (const { train_id, name } of classes) names.set(train_id, name);
   view.setClasses(classes);
   legend.setClasses(classes);
+  $("side").hidden = false;
   for (const id of view.hidden) legend.setShown(id, false);
   if (!view.map) return;
   legend.setShares(view.shares());
@@ -203,9 +211,9 @@ function listen() {
     stage.show("result");
     view.canvas.focus();
   });
-  listenForToken(() => {
+  listenForToken(async () => {
     stage.clearProblem();
-    introduce();
+    if (await introduce()) current.refused?.();
   });
   for (const button of samples) button.addEventListener("click", () => takeSample(button));
   $("opacity").addEventListener("input", setOpacity);

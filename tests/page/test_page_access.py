@@ -82,3 +82,17 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Visit, shoot: Shoot) -> None
     expect(page.locator("#readout-text")).to_have_text(re.compile("train id"))
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     shoot(page, "phone-result")
+
+
+BUSY = """() => {
+  document.getElementById("stage").dataset.state = "busy";
+  document.getElementById("frame").hidden = false;
+  return document.getAnimations().length;
+}"""
+
+
+def test_nothing_moves_where_motion_is_unwanted(visit: Visit) -> None:
+    assert visit().evaluate(BUSY) > 0
+    page = visit(reduced_motion="reduce")
+    assert page.evaluate(BUSY) == 0
+    expect(page.locator("#busy")).to_be_visible()
