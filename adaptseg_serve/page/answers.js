@@ -1,0 +1,58 @@
+// What the page shows of an answer: the picture, the legend and the timing, and the same in words.
+
+import { noticeVersion } from "./introduction.js";
+import { showTiming } from "./panels.js";
+import { $, announce, legend, names, probe, stage, view } from "./parts.js";
+
+/** What is shown: its name, its label map as the service sent it, and whether a live source's first frame is awaited. */
+export const current = { name: "", file: null, first: false };
+
+const samples = [...$("samples").querySelectorAll("button")];
+
+/** The photo alone, while its label map is awaited. */
+export function showPhoto(bitmap, sample) {
+  view.show(bitmap, null);
+  probe.clear();
+  markSample(sample);
+  stage.show("busy");
+}
+
+export function showAnswer(bitmap, answer, name) {
+  current.name = name;
+  view.show(bitmap, answer.map);
+  probe.clear();
+  stage.show("result");
+  const summary = describe(answer, false);
+  view.canvas.setAttribute("aria-label", `Label map of ${name}: ${summary}`);
+  announce(`${name} took ${answer.total.toFixed(0)} milliseconds: ${summary}`);
+}
+
+export function showLiveFrame(bitmap, answer, { fps, skipped }) {
+  view.show(bitmap, answer.map);
+  if (current.first) {
+    probe.clear();
+    markSample(null);
+    announce(`${current.name} is running. Pause and Stop are below the picture.`);
+    view.canvas.setAttribute("aria-label", `Label map of ${current.name}, live`);
+  }
+  stage.show("live");
+  describe(answer, !current.first);
+  probe.refresh();
+  $("live-text").textContent = `${fps.toFixed(1)} frames/s \u00b7 ${answer.total.toFixed(0)} ms \u00b7 ${skipped} skipped`;
+  current.first = false;
+}
+
+/** Fill the legend and the timing; -> the classes that are there, in words. */
+function describe(answer, keepOrder) {
+  current.file = answer.file;
+  noticeVersion(answer.version);
+  const shares = view.shares();
+  legend.setShares(shares, keepOrder);
+  showTiming({ total: $("timing-total"), bar: $("timing-bar"), stages: $("timing-stages") }, answer);
+  const largest = [...names.keys()].filter((id) => shares[id] >= 0.005).sort((a, b) => shares[b] - shares[a]);
+  return largest.map((id) => `${names.get(id)} ${Math.round(100 * shares[id])} percent`).join(", ");
+}
+
+function markSample(pressed) {
+  for (const button of samples) button.setAttribute("aria-pressed", String(button === pressed));
+}
