@@ -19,7 +19,7 @@ export function showPhoto(bitmap, sample) {
 
 export function showAnswer(bitmap, answer, name) {
   current.name = name;
-  view.show(bitmap, answer.map);
+  view.show(bitmap, answer.map, answer.confidence);
   probe.clear();
   stage.show("result");
   const summary = describe(answer, false);
@@ -28,7 +28,7 @@ export function showAnswer(bitmap, answer, name) {
 }
 
 export function showLiveFrame(bitmap, answer, { fps, skipped }) {
-  view.show(bitmap, answer.map);
+  view.show(bitmap, answer.map, answer.confidence);
   if (current.first) {
     probe.clear();
     markSample(null);

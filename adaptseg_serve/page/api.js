@@ -1,6 +1,6 @@
 // The service, as the page needs it. Addresses are relative, so that the page works behind a path prefix.
 
-import { decodePalettePng } from "./png.js";
+import { decodeGreyPng, decodePalettePng } from "./png.js";
 import { askForToken, authorization } from "./token.js";
 
 /** What went wrong, in the service's own words (RFC 9457) where it gave any. */
@@ -24,13 +24,16 @@ export const getModels = async () => (await getJson("v1/models")).models;
 
 /**
  * Label map of an encoded image.
- * -> {map: {width, height, ids}, file: Blob (the PNG as answered), timings: [[stage, ms], ...], total: ms, version}
+ * `withConfidence`: ask for the confidence map as well (Uint8Array, 255 for 1; null where it was not asked for).
+ * -> {map: {width, height, ids}, file: Blob (the PNG as answered), timings: [[stage, ms], ...], total: ms, version,
+ *     confidence}
  */
-export async function segment(body, signal) {
+export async function segment(body, signal, withConfidence = false) {
   const started = performance.now();
-  const headers = { Accept: "image/png", "Content-Type": body.type || "application/octet-stream" };
-  const response = await ask("v1/segment", { method: "POST", body, headers, signal });
-  const buffer = await response.arrayBuffer();
+  const headers = { Accept: withConfidence ? "application/json" : "image/png", "Content-Type": body.type || "application/octet-stream" };
+  const response = await ask(withConfidence ? "v1/segment?include=confidence" : "v1/segment", { method: "POST", body, headers, signal });
+  const said = withConfidence ? await response.json() : null;
+  const buffer = said ? bytesOf(said.label_map.data) : await response.arrayBuffer();
   const total = performance.now() - started;
   return {
     map: await decodePalettePng(buffer),
@@ -38,8 +41,12 @@ export async function segment(body, signal) {
     timings: withNetwork(parseServerTiming(response.headers.get("Server-Timing")), total),
     total,
     version: response.headers.get("X-Model-Version") ?? "",
+    confidence: said ? (await decodeGreyPng(bytesOf(said.confidence.data))).ids : null,
   };
 }
+
+/** base64 -> ArrayBuffer */
+const bytesOf = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer;
 
 async function getJson(path) {
   return (await ask(path, { headers: { Accept: "application/json" } })).json();

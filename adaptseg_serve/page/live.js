@@ -13,10 +13,11 @@ export class Live {
   #starts = 0;
   #cleanUp = () => {};
 
-  /** onFrame(bitmap, answer, {fps, skipped}) for each answer; onProblem(problem) when it ends by itself. */
-  constructor({ onFrame, onProblem }) {
+  /** withConfidence(): whether to ask for it; onFrame(bitmap, answer, {fps, skipped}) for each answer; onProblem(problem) when it ends by itself. */
+  constructor({ onFrame, onProblem, withConfidence }) {
     this.onFrame = onFrame;
     this.onProblem = onProblem;
+    this.withConfidence = withConfidence;
   }
 
   async startCamera() {
@@ -85,7 +86,7 @@ export class Live {
       if (taken) skipped += frame - taken - 1;
       taken = frame;
       const bitmap = await createImageBitmap(this.#video, fitted(this.#video));
-      const answer = await segmentOrWait(await toJpeg(bitmap, 1, QUALITY), signal);
+      const answer = await segmentOrWait(await toJpeg(bitmap, 1, QUALITY), signal, this.withConfidence());
       if (signal.aborted) return;
       if (!answer) {
         skipped++;
@@ -122,9 +123,9 @@ class Frames {
 }
 
 /** The answer, or null after a pause where the service is busy: by then the frame is old. */
-async function segmentOrWait(body, signal) {
+async function segmentOrWait(body, signal, withConfidence) {
   try {
-    return await segment(body, signal);
+    return await segment(body, signal, withConfidence);
   } catch (error) {
     if (!(error instanceof Problem) || ![429, 503].includes(error.status)) throw error;
     await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 1)));

@@ -7,9 +7,11 @@ import { introduce, model } from "./introduction.js";
 import { Live } from "./live.js";
 import { $, announce, legend, setShown, stage, view } from "./parts.js";
 import { listenForToken } from "./token.js";
+import { RAMP } from "./view.js";
 
-const live = new Live({ onFrame: showLiveFrame, onProblem: (error) => stage.showProblem(error) });
+const live = new Live({ onFrame: showLiveFrame, onProblem: (error) => stage.showProblem(error), withConfidence: () => view.unsure });
 let underWay = null; // AbortController of what was begun last
+let lastTaken = null; // takes the picture that is shown once more; null for a live source
 let sendAgain = null; // sends what was answered 401 once more
 
 /** Begin something new: whatever is under way ends, and its answer is not shown any more. */
@@ -32,7 +34,8 @@ async function take(file, sample = null) {
     const { bitmap, body } = await prepare(file, model.input);
     signal.throwIfAborted();
     if (bitmap) showPhoto(bitmap, sample);
-    showAnswer(bitmap, await segment(body, signal), file.name);
+    showAnswer(bitmap, await segment(body, signal, view.unsure), file.name);
+    lastTaken = () => take(file, sample);
   } catch (error) {
     if (signal.aborted) return undefined;
     const again = () => take(file, sample);
@@ -46,6 +49,7 @@ async function take(file, sample = null) {
 
 async function startLive(name, start) {
   const signal = begin();
+  lastTaken = null;
   Object.assign(current, { name, first: true });
   setPaused(false);
   try {
@@ -75,6 +79,15 @@ function setOpacity() {
   view.compose();
 }
 
+/** The picture is asked for again where its confidence is not known yet; a live source brings it with its next frame. */
+function toggleConfidence() {
+  view.unsure = !view.unsure;
+  $("confidence").setAttribute("aria-pressed", String(view.unsure));
+  stage.showConfidenceLegend();
+  if (view.unsure && view.map && !view.confidence && lastTaken) lastTaken();
+  else view.recolor();
+}
+
 async function takeSample(button) {
   try {
     await take(await fetchSample(button.dataset.sample), button);
@@ -94,6 +107,7 @@ function listen() {
   on("#hide-all", () => setShown(legend.ids, false));
   on("#save-labels", () => save(current.file, current.name, "labels"));
   on("#save-overlay", () => view.canvas.toBlob((blob) => save(blob, current.name, "overlay")));
+  on("#confidence", toggleConfidence);
   on("#pause", togglePause);
   on("#stop", () => {
     live.stop();
@@ -111,4 +125,5 @@ function listen() {
 $("origin").textContent = new URL(".", location.href).href;
 listen();
 setOpacity();
+$("confidence-ramp").style.backgroundImage = `linear-gradient(90deg, ${RAMP.map((color) => `rgb(${color})`)})`;
 introduce();

@@ -4,11 +4,16 @@
 const MAGIC = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** ArrayBuffer of an 8-bit palette PNG -> {width, height, ids: Uint8Array of width x height}. */
-export async function decodePalettePng(buffer) {
+export const decodePalettePng = (buffer) => decode(buffer, 3);
+
+/** The same of an 8-bit grey PNG; `ids` are the grey values. */
+export const decodeGreyPng = (buffer) => decode(buffer, 0);
+
+async function decode(buffer, expected) {
   const { header, data } = readChunks(buffer);
   const [width, height] = [header.getUint32(0), header.getUint32(4)];
   const [depth, kind, interlace] = [header.getUint8(8), header.getUint8(9), header.getUint8(12)];
-  if (depth !== 8 || kind !== 3 || interlace !== 0) throw new Error("The label map is not an 8-bit palette PNG.");
+  if (depth !== 8 || kind !== expected || interlace !== 0) throw new Error("The PNG is not of the kind asked for.");
   const inflated = new Blob(data).stream().pipeThrough(new DecompressionStream("deflate"));
   const rows = new Uint8Array(await new Response(inflated).arrayBuffer());
   return { width, height, ids: unfilter(rows, width, height) };

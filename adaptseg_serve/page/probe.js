@@ -69,7 +69,9 @@ export class Probe {
     const id = this.view.at(x, y);
     const name = this.names.get(id) ?? "unknown class";
     const number = id === IGNORE_ID ? "" : ` \u00b7 train id ${id}`;
-    this.readout.querySelector("#readout-text").textContent = `${name}${number} \u00b7 x ${x}, y ${y}`;
+    const confidence = this.view.confidenceAt(x, y);
+    const sure = confidence === null ? "" : ` \u00b7 ${Math.round(100 * confidence)} percent sure`;
+    this.readout.querySelector("#readout-text").textContent = `${name}${number} \u00b7 x ${x}, y ${y}${sure}`;
     this.readout.querySelector(".swatch").style.backgroundColor = this.view.colorOf(id);
   }
 }

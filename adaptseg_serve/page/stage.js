@@ -30,7 +30,13 @@ export class Stage {
     this.#answered ||= this.view.map !== null;
     $("timing").hidden = $("legend-links").hidden = !this.#answered;
     $("live").hidden = $("live-controls").hidden = state !== "live";
+    this.showConfidenceLegend();
     this.setBusy(state === "busy");
+  }
+
+  /** Only while the confidence is what is seen. */
+  showConfidenceLegend() {
+    $("confidence-legend").hidden = !(this.view.unsure && this.view.confidence);
   }
 
   setBusy(busy) {

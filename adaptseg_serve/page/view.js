@@ -1,6 +1,7 @@
 // The picture: a photo, and over it the label map in the classes' colours, as one canvas of the label map's size.
 
 export const IGNORE_ID = 255;
+export const RAMP = [[18, 20, 60], [190, 55, 85], [255, 236, 130]]; // sure, half sure, not sure at all
 const DIMMED = 38; // of 255: how far classes step back while another one is in the spotlight
 
 export class View {
@@ -14,6 +15,8 @@ export class View {
     this.canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.map = null;
+    this.confidence = null;
+    this.unsure = false; // show the confidence, where there is one, in place of the classes
     this.opacity = 0.55;
     this.hidden = new Set();
   }
@@ -24,11 +27,12 @@ export class View {
     for (const { train_id, color } of classes) this.#colors[train_id] = pack(...color);
   }
 
-  /** photo: anything drawImage takes, with width and height; map: {width, height, ids}, or null while it is awaited. */
-  show(photo, map) {
+  /** photo: anything drawImage takes, with width and height; map: {width, height, ids}, or null while it is awaited; confidence: of each pixel. */
+  show(photo, map, confidence = null) {
     if (this.#photo !== photo) this.#photo?.close?.();
     this.#photo = photo;
     this.map = map;
+    this.confidence = confidence;
     const { width, height } = map ?? photo;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.recolor();
@@ -40,8 +44,9 @@ export class View {
       const { width, height, ids } = this.map;
       const image = new ImageData(width, height);
       const pixels = new Uint32Array(image.data.buffer);
-      const table = this.#table();
-      for (let i = 0; i < ids.length; i++) pixels[i] = table[ids[i]];
+      const unsure = this.unsure && this.confidence !== null;
+      const [values, table] = unsure ? [this.confidence, CONFIDENCE_COLORS] : [ids, this.#table()];
+      for (let i = 0; i < values.length; i++) pixels[i] = table[values[i]];
       if (this.#overlay.width !== width || this.#overlay.height !== height) Object.assign(this.#overlay, { width, height });
       this.#overlay.getContext("2d").putImageData(image, 0, 0);
     }
@@ -77,6 +82,11 @@ export class View {
     return this.map.ids[y * this.map.width + x];
   }
 
+  /** The confidence at pixel (x, y) in 0..1, or null where none was asked for. */
+  confidenceAt(x, y) {
+    return this.confidence && this.confidence[y * this.map.width + x] / 255;
+  }
+
   /** Share of pixels by train id: Float64Array of 256 that sums to 1. */
   shares() {
     const shares = new Float64Array(256);
@@ -95,4 +105,9 @@ export class View {
 
 // ImageData is RGBA in memory; every machine a browser runs on is little-endian.
 const pack = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+const CONFIDENCE_COLORS = Uint32Array.from({ length: 256 }, (_, value) => {
+  const at = (2 * (255 - value)) / 255;
+  const from = Math.min(1, Math.floor(at));
+  return pack(...RAMP[from].map((low, i) => Math.round(low + (at - from) * (RAMP[from + 1][i] - low))));
+});
 const withAlpha = (color, alpha) => ((color & 0xffffff) | (alpha << 24)) >>> 0;
