@@ -33,7 +33,8 @@ def confidence(photo_file: Path, server: Server) -> Pixels:
     headers = {"Accept": "application/octet-stream", "Content-Type": "image/png"}
     url = server.http_url + "/v1/segment?include=confidence"
     with urllib.request.urlopen(urllib.request.Request(url, photo_file.read_bytes(), headers), timeout=30) as answer:
-        return np.frombuffer(answer.read(), np.uint8).reshape(2, HEIGHT, WIDTH)[1]
+        values: Pixels = np.frombuffer(answer.read(), np.uint8).reshape(2, HEIGHT, WIDTH)[1]
+    return values
 
 
 def with_confidence(page: Page) -> Page:
