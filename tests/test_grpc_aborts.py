@@ -11,6 +11,8 @@ from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 
 CALLS = 5
+FILE = bytes(123_457)
+"""Of a length that no other test's request has."""
 
 
 class Refusing(segmentation_pb2_grpc.SegmentationServiceServicer):
@@ -34,7 +36,7 @@ async def _refused_calls() -> int:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
             for _ in range(CALLS):
-                call = stub.Segment(pb.SegmentRequest(image=pb.Image(encoded=bytes(100_000))))
+                call = stub.Segment(pb.SegmentRequest(image=pb.Image(encoded=FILE)))
                 assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
                 del call
             # The server's side of the last call may end after ours; what a cycle holds never goes by itself.
@@ -50,7 +52,7 @@ async def _refused_calls() -> int:
 
 def _alive() -> int:
     # By type: isinstance would ask every live object for its __class__, and some of PyTorch's warn when asked.
-    return sum(type(each) is pb.SegmentRequest for each in gc.get_objects())
+    return sum(type(each) is pb.SegmentRequest and len(each.image.encoded) == len(FILE) for each in gc.get_objects())
 
 
 def test_a_refused_request_is_gone_without_the_collector() -> None:
