@@ -101,13 +101,16 @@ def test_rarer_classes_appear(name: str) -> None:
     assert any((labels == train_id).any() for _, labels in frames())
 
 
-def test_sky_above_and_road_below() -> None:
-    sky, road = CITYSCAPES.train_id("sky"), CITYSCAPES.train_id("road")
+def test_sky_above_and_road_with_pavements_below() -> None:
+    sky, road, pavement = (CITYSCAPES.train_id(name) for name in ("sky", "road", "sidewalk"))
     rows = SIZE[0] // 5
     top = np.mean([(labels[:rows] == sky).mean() for _, labels in frames()])
-    bottom = np.mean([(labels[-2 * rows : -rows] == road).mean() for _, labels in frames()])
+    near = np.stack([labels[-2 * rows : -rows] for _, labels in frames()])
+    third = SIZE[1] // 3
     assert top > 0.4
-    assert bottom > 0.5
+    assert (near[:, :, third:-third] == road).mean() > 0.8
+    assert ((near == road) | (near == pavement)).mean() > 0.7
+    assert 0.12 < (near == pavement).mean() < 0.25
     assert not any((labels[-rows:] == sky).any() for _, labels in frames())
     assert not any((labels[:rows] == road).any() for _, labels in frames())
 
