@@ -37,9 +37,10 @@ def lines_of(block: str) -> list[str]:
     return [line for line in block.splitlines() if line.strip() and not line.startswith((". ", "make "))]
 
 
-def run(line: str, folder: Path) -> None:
+def run(line: str, folder: Path) -> str:
     done = subprocess.run(line, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def recipe(target: str) -> str:
@@ -110,9 +111,11 @@ def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
     assert len(list((folder / "predictions").rglob("*.png"))) >= 4
 
 
-def test_the_other_commands_print_help(folder: Path) -> None:
-    for line in lines_of(SHELL[3]):
-        run(line, folder)
+def test_help_shows_the_defaults_of_the_preset_it_is_asked_about(folder: Path) -> None:
+    usage, flags, presets = (run(line, folder) for line in lines_of(SHELL[3]))
+    assert "--generator.backbone resnet101" in usage
+    assert "--generator.backbone lite0" in flags
+    assert "\ndemo " in presets
 
 
 def test_the_tours_frames_can_be_described_as_own_data(tmp_path: Path) -> None:
@@ -125,6 +128,6 @@ def test_the_tours_frames_can_be_described_as_own_data(tmp_path: Path) -> None:
 
 def test_the_python_example_asks_the_packaged_model(folder: Path) -> None:
     http_port, grpc_port = free_port(), free_port()
-    (folder / "ask.py").write_text(PYTHON[0].replace(":3001", f":{grpc_port}") + "\nassert label_map.ndim == 3\n")
+    (folder / "ask.py").write_text(PYTHON[0].replace(":3001", f":{grpc_port}") + "\nprint(label_map.shape)\n")
     with made_to_serve(folder, packaged_bundle(), http_port, grpc_port):
-        run(f"{shlex.quote(sys.executable)} ask.py", folder)
+        assert run(f"{shlex.quote(sys.executable)} ask.py", folder) == "(1, 360, 480)\n"
