@@ -184,5 +184,5 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         workers = CollectorRegistry()
-        MultiProcessCollector(workers)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(workers)  # type: ignore[no-untyped-call]  # its __init__ has no types
         return generate_latest(workers)

@@ -18,7 +18,7 @@ from adaptseg_export.probes import street
 from adaptseg_serve.labels import IGNORE_ID
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator
-from adaptseg_training.config import GeneratorConfig
+from adaptseg_training.config import Backbone, GeneratorConfig
 from adaptseg_training.data.streets import LOOKS, render_street
 from adaptseg_training.models import Generator, build_generator
 from adaptseg_training.models.generator import preprocess_spec
@@ -37,14 +37,14 @@ class Subject:
     deployment: Deployment
 
 
-def subject(backbone: str, size: tuple[int, int], vgg_weights: str) -> Subject:
+def subject(backbone: Backbone, size: tuple[int, int], vgg_weights: str) -> Subject:
     """lite0 with its ImageNet weights, vgg16 with those of the file, resnet101 with random ones.
 
     A random ResNet's activations grow to 1e7: its batch norm takes its statistics from rendered streets. Heads are
     fitted to rendered streets for some seconds: an untrained one gives all classes nearly the same score.
     """
     weights = {"lite0": "imagenet", "vgg16": vgg_weights or "none"}.get(backbone, "none")
-    config = GeneratorConfig(backbone=backbone, weights=weights)  # type: ignore[arg-type]
+    config = GeneratorConfig(backbone=backbone, weights=weights)
     torch.manual_seed(0)
     generator = build_generator(config, 19, aux=False)
     spec = preprocess_spec(config, size)

@@ -48,7 +48,7 @@ class TwoForwards(Adaptation):
         (gradient,) = torch.autograd.grad(level.adv_weight * share * adversarial, probs)
         scores = self._scores(level.name, probs.detach())
         loss = discriminator_loss(self.config.gan, scores, TARGET)
-        (loss * share).backward()  # type: ignore[no-untyped-call]
+        (loss * share).backward()  # type: ignore[no-untyped-call]  # no types in torch
         losses[f"adv/{level.name}"] = adversarial.detach()
         losses[f"disc_target/{level.name}"] = 2 * loss.detach()
         losses[f"disc_accuracy/{level.name}"] = discriminator_accuracy(self.config.gan, scores, TARGET) / 2

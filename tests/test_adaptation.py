@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.batch import Batch
-from adaptseg_training.config import GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
+from adaptseg_training.config import Gan, GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.levels import active_levels, reference_levels
 
 CPU = torch.device("cpu")
@@ -94,9 +94,9 @@ def _straightforward(adaptation: Adaptation, batch: Batch) -> None:
 
 @pytest.mark.parametrize("gan", ["vanilla", "ls"])
 @pytest.mark.parametrize("config", [TINY, SINGLE, FROZEN], ids=["multi", "single", "frozen"])
-def test_gradients_are_those_of_the_straightforward_step(config: TrainConfig, gan: str) -> None:
-    ours = _adaptation(replace(config, gan=gan))  # type: ignore[arg-type]
-    theirs = _adaptation(replace(config, gan=gan))  # type: ignore[arg-type]
+def test_gradients_are_those_of_the_straightforward_step(config: TrainConfig, gan: Gan) -> None:
+    ours = _adaptation(replace(config, gan=gan))
+    theirs = _adaptation(replace(config, gan=gan))
     ours.backward(_batch())
     _straightforward(theirs, _batch())
     found, expected = _gradients(ours), _gradients(theirs)

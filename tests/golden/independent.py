@@ -273,7 +273,7 @@ def _first8(tensor: Tensor) -> list[float]:
 def write_training(path: Path, spec: Spec) -> None:
     """A train_*.npz file of `spec`."""
     arrays: Mapping[str, np.ndarray] = Training(spec).run()
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy takes ** for allow_pickle
 
 
 def write_forward(path: Path, spec: Spec, images: Mapping[str, tuple[int, tuple[int, ...]]]) -> None:

@@ -134,7 +134,7 @@ def _train(adaptation: Adaptation, variant: Variant, reading: Reading, iteration
         seen.append({name: float(loss) for name, loss in losses.items()})
         return losses
 
-    adaptation.backward = recording  # type: ignore[method-assign]
+    adaptation.backward = recording  # type: ignore[method-assign]  # one object, watched
     n = variant.accumulate
     for step in range(iterations):
         means = adaptation.step(step, [_batch(variant, reading, step * n + i) for i in range(n)])

@@ -101,7 +101,7 @@ def _variant(path: Path, words: Sequence[str]) -> Variant:
         fields |= meaning
     if "model" not in fields:
         raise ValueError(f"{path.name} names no model; expected resnet101, tiny or vgg16")
-    return Variant(**{"losses": "multi", **fields})  # type: ignore[arg-type]
+    return Variant(**{"losses": "multi", **fields})  # type: ignore[arg-type]  # read from a file
 
 
 def _meaning(path: Path, word: str) -> dict[str, object]:
