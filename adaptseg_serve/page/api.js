@@ -53,14 +53,15 @@ async function getJson(path) {
 }
 
 async function ask(path, options) {
+  const authorized = authorization();
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorization() } });
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorized } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The service doesn't answer", "Nothing came back from this server. Is it still running?");
   }
-  if (response.status === 401) askForToken();
+  if (response.status === 401) askForToken(authorized);
   if (!response.ok) throw await problemOf(response);
   return response;
 }

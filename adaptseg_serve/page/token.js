@@ -9,8 +9,9 @@ export function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** The service answered 401: show the field, and say so where it was this tab's token that was refused. */
-export function askForToken() {
+/** `sent`, headers of authorization(), were answered 401: show the field, and say so where it was this tab's token. */
+export function askForToken(sent) {
+  if (sent.Authorization !== authorization().Authorization) return; // about a token that has been replaced since
   const refused = sessionStorage.getItem(KEY) !== null;
   sessionStorage.removeItem(KEY);
   if (!$("token-form").hidden && !refused) return;

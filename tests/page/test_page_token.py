@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.page import Shoot, choose, wait_for_result
 from helpers.serving import Server, serving
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 FIELD = "This service wants a token"
 
@@ -74,3 +74,25 @@ def test_a_picture_refused_for_want_of_a_token_is_sent_again(
         expect(page.locator("#problem")).to_be_hidden()
         expect(page.locator("#side")).to_be_visible()
         assert len(sent) == 2, "once refused, once accepted; never with a token that was refused"
+
+
+def test_a_late_refusal_of_an_old_token_leaves_the_new_one(browser: Browser, guarded: Server, photo_file: Path) -> None:
+    with visitor(browser, guarded, width=1000) as page:
+        late: list[Route] = []
+
+        def hold(route: Route) -> None:
+            if route.request.headers.get("authorization") == "Bearer wrong":
+                late.append(route)
+            else:
+                route.continue_()
+
+        page.route("**/v1/models", hold)
+        enter(page, "wrong")
+        expect(page.locator("#token-problem")).to_be_visible()
+        enter(page, "correct-horse")
+        page.wait_for_selector("#serving[data-state=ready]")
+        with page.expect_response(lambda answer: answer.status == 401):
+            late.pop().continue_()
+        choose(page, photo_file)
+        wait_for_result(page)
+        expect(page.get_by_label(FIELD)).to_be_hidden()
