@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 from adaptseg_serve.tail import Logits
 from adaptseg_serve.uncertainty import Uncertainty, mean_entropy, uncertainty_from_logits
 
@@ -84,7 +85,9 @@ class Predictor(Protocol):
         ...
 
 
-def load_predictor(bundle: Bundle, threads: int = 0, runtime: str = "auto") -> Predictor:
+def load_predictor(
+    bundle: Bundle, threads: int = 0, runtime: str = "auto", wishes: EngineWishes = NO_WISHES
+) -> Predictor:
     """The predictor called `runtime`; `threads` 0: as many as the process may use. One log line says what was taken.
 
     "auto" is onnxruntime, on CUDA where it starts there and else on the CPU: always the same one on the same
@@ -96,7 +99,7 @@ def load_predictor(bundle: Bundle, threads: int = 0, runtime: str = "auto") -> P
     wanted: Sequence[str] = ("onnxruntime-cuda", "onnxruntime-cpu") if runtime == "auto" else (runtime,)
     for name in wanted:
         try:
-            predictor = _load(bundle, threads, name)
+            predictor = _load(bundle, threads, name, wishes)
         except ConfigError as error:
             if name == wanted[-1]:
                 raise
@@ -113,12 +116,12 @@ def warm_up(predictor: Predictor, size: Size, batches: Sequence[int] = (1,)) -> 
         predictor.predict(np.zeros((batch, *size, 3), np.uint8), [size] * batch)
 
 
-def _load(bundle: Bundle, threads: int, runtime: str) -> Predictor:
+def _load(bundle: Bundle, threads: int, runtime: str, wishes: EngineWishes) -> Predictor:
     match runtime.split("-"):
         case ["onnxruntime", ("cpu" | "cuda" | "tensorrt") as device, *rest]:
             from adaptseg_serve.runtimes.onnxruntime import OnnxRuntimePredictor
 
-            return OnnxRuntimePredictor(bundle, threads, device, _graph_precision(rest))
+            return OnnxRuntimePredictor(bundle, threads, device, _graph_precision(rest), wishes)
         case ["openvino", *rest]:
             _need("openvino", "OpenVINO")
             from adaptseg_serve.runtimes.openvino import OpenVinoPredictor
@@ -128,8 +131,12 @@ def _load(bundle: Bundle, threads: int, runtime: str) -> Predictor:
         case ["tensorrt", *rest]:
             _need("tensorrt", "TensorRT")
             from adaptseg_serve.runtimes.tensorrt import TensorRtPredictor
+            from adaptseg_serve.runtimes.tensorrt_plan import build_options
 
-            return TensorRtPredictor(bundle, "bf16" if rest == ["bf16"] else "fp16" if rest == ["fp16"] else "fp32")
+            arithmetic: Literal["fp32", "fp16", "bf16"] = "fp32"
+            if rest:
+                arithmetic = "bf16" if rest == ["bf16"] else "fp16"
+            return TensorRtPredictor(bundle, arithmetic, build_options(bundle, wishes))
         case _:
             raise AssertionError("unreachable: load_predictor knows the names")
 

@@ -268,7 +268,7 @@ class Segmenter:
     def _load(self, bundle: Bundle) -> Predictor:
         """The bundle's predictor, warm. Not in the event loop's thread: it takes seconds."""
         settings = self.settings
-        predictor = self._predictor or load_predictor(bundle, settings.threads, settings.runtime)
+        predictor = self._predictor or load_predictor(bundle, settings.threads, settings.runtime, settings.engine)
         warm_up(predictor, bundle.preprocess.size)
         return predictor
 

@@ -14,6 +14,7 @@ from typing import Any
 from adaptseg_serve.bundle import packaged_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.origins import Origins
+from adaptseg_serve.runtimes.wishes import EngineWishes
 
 PREFIX = "ADAPTSEG_"
 MIB = 1 << 20
@@ -56,6 +57,10 @@ class Settings:
     queue_bytes: int = _setting(256 * MIB, "most bytes of images that wait for the device", MIB)
     runtime: str = _setting("auto", "what runs the graph, by name (adaptseg-bench lists and compares them)")
     threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
+    plan_fits: str = _choice(
+        ("here", "releases", "gpus", "everywhere"),
+        "where else TensorRT's plans shall fit: later releases of one major version, GPUs from Ampere on",
+    )
     codec_threads: int = _setting(2, "threads that decode and encode images", 1, 1024)
     timeout: float = _setting(30.0, "seconds after which a request without a deadline of its own expires", 0.001, 3600)
     log_format: str = _choice(("text", "json"), "format of the log: one line a request")
@@ -71,6 +76,12 @@ class Settings:
     def depth(self) -> int:
         """Most images that wait: `queue_depth`, or twice `max_batch` where that is 0."""
         return self.queue_depth or 2 * self.max_batch
+
+    @property
+    def engine(self) -> EngineWishes:
+        """What TensorRT's engines are built for."""
+        fits = self.plan_fits
+        return EngineWishes(self.max_batch, fits in ("releases", "everywhere"), fits in ("gpus", "everywhere"))
 
     def __str__(self) -> str:
         return "\n".join(f"{variable(f.name)}={getattr(self, f.name)}  # {f.metadata['meaning']}" for f in fields(self))

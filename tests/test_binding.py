@@ -16,6 +16,7 @@ from adaptseg_serve.runtimes import binding, onnxruntime, plan_cache, providers
 from adaptseg_serve.runtimes.binding import BoundRun, BoundRuns
 from adaptseg_serve.runtimes.graph import read_graph
 from adaptseg_serve.runtimes.onnxruntime import OnnxRuntimePredictor
+from adaptseg_serve.runtimes.wishes import EngineWishes
 
 DATA = Path(__file__).parent / "data"
 RANDOM = np.random.default_rng(0)
@@ -129,6 +130,14 @@ def test_tensorrt_profiles_cover_batches_and_sizes_and_engines_are_this_machines
     assert folder.parent == plans
     assert folder.stat().st_mode & 0o777 == 0o700
     assert options["trt_fp16_enable"] == "0"
+    assert options["trt_engine_hw_compatible"] == "0"
+
+
+def test_the_provider_is_told_what_its_engines_shall_fit(bundle: Bundle, plans: Path) -> None:
+    wishes = EngineWishes(max_batch=3, hardware_compatible=True)
+    (_, options), _ = providers.providers_for("tensorrt", bundle, "fp32", wishes)
+    assert options["trt_profile_max_shapes"] == "image:3x96x128x3"
+    assert options["trt_engine_hw_compatible"] == "1"
 
 
 def test_a_provider_that_will_not_record_is_asked_again_without(

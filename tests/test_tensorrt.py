@@ -18,6 +18,7 @@ from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.predictor import load_predictor
 from adaptseg_serve.runtimes import cuda, plan_cache, tensorrt_plan
 from adaptseg_serve.runtimes.graph import read_graph
+from adaptseg_serve.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 RELEASES = ("10.4", "10.16", "11.4")
@@ -145,6 +146,19 @@ def test_a_plan_that_fits_elsewhere_is_found_there_and_no_other(tiny_bundle: Pat
     assert name(h100, "10.4.0", version_compatible=True) == name(h100, "10.16.1", version_compatible=True)
     assert name(h100, "10.4.0", version_compatible=True) != name(h100, "11.4.0", version_compatible=True)
     assert name(h100, "10.4.0", version_compatible=True) != name(h100, "10.4.0")
+
+
+@pytest.mark.parametrize(
+    ("fits", "version", "hardware"),
+    [("here", False, False), ("releases", True, False), ("gpus", False, True), ("everywhere", True, True)],
+)
+def test_the_environment_says_what_a_plan_is_built_for(
+    tiny_bundle: Path, fits: str, version: bool, hardware: bool
+) -> None:
+    settings = read_settings({"ADAPTSEG_PLAN_FITS": fits, "ADAPTSEG_MAX_BATCH": "5"})
+    options = tensorrt_plan.build_options(open_bundle(tiny_bundle), settings.engine)
+    assert (options.version_compatible, options.hardware_compatible) == (version, hardware)
+    assert options.profile.max[0] == 5
 
 
 def test_the_module_stays_small() -> None:

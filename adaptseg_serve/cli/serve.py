@@ -58,7 +58,7 @@ def check(settings: Settings) -> str:
         Tokens(Path(settings.tokens_file))
     bundle = open_bundle(settings.bundle)
     check_ports((settings.http_host, settings.http_port), (settings.grpc_host, settings.grpc_port))
-    predictor = load_predictor(bundle, settings.threads, settings.runtime)
+    predictor = load_predictor(bundle, settings.threads, settings.runtime, settings.engine)
     warm_up(predictor, bundle.preprocess.size)
     doors = f"{'https' if tls else 'http'}://{settings.http_host}:{settings.http_port}"
     if settings.grpc_port:

@@ -20,6 +20,7 @@ from adaptseg_serve.runtimes.cut import cut
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
 from adaptseg_serve.runtimes.heads import Heads
 from adaptseg_serve.runtimes.providers import CUDA_GRAPH, CUDA_PROVIDER, Provider, providers_for
+from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 
@@ -31,12 +32,21 @@ _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 class OnnxRuntimePredictor:
     """A bundle's graph in onnxruntime, ready for its first frame. `threads` 0: as many as the process may use."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0, device: Device = "cpu", precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        device: Device = "cpu",
+        precision: Precision = "fp32",
+        wishes: EngineWishes = NO_WISHES,
+    ) -> None:
         if device != "cpu":
             cuda.runtime()
         self._device, self._precision = device, precision
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
-        self._session = _session(bundle, threads or usable_cpus(), device, precision)
+        self._session = _session(
+            bundle, threads or usable_cpus(), providers_for(device, bundle, precision, wishes), precision, device
+        )
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         check_ports(bundle, {port.name: _port(port) for port in ports}, _outputs(device))
         self._heads = Heads(bundle).uncertainty if device != "cpu" and HEADS in bundle.manifest["files"] else None
@@ -73,8 +83,9 @@ class OnnxRuntimePredictor:
         return found
 
 
-def _session(bundle: Bundle, threads: int, device: Device, precision: Precision) -> ort.InferenceSession:
-    chain = providers_for(device, bundle, precision)
+def _session(
+    bundle: Bundle, threads: int, chain: Sequence[Provider], precision: Precision, device: Device
+) -> ort.InferenceSession:
     name, _ = chain[0]
     if name not in ort.get_available_providers():
         raise ConfigError(

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.runtimes.plan_cache import cache_folder
+from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 
 CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 CUDA_GRAPH = "enable_cuda_graph"
-MAX_BATCH = 8
-"""Largest batch that a TensorRT profile covers: what the service takes by default."""
 WORKSPACE_BYTES = 4 << 30
 
 Provider = tuple[str, Mapping[str, str]]
@@ -24,20 +23,22 @@ class Profile(NamedTuple):
     max: tuple[int, int, int]
 
 
-def profile_of(bundle: Bundle, max_batch: int = MAX_BATCH) -> Profile:
+def profile_of(bundle: Bundle, max_batch: int) -> Profile:
     """One to `max_batch` images, from half to twice the bundle's input size, fastest for one image of that size."""
     height, width = bundle.preprocess.size
     return Profile((1, height // 2, width // 2), (1, height, width), (max_batch, 2 * height, 2 * width))
 
 
-def providers_for(device: str, bundle: Bundle, precision: Precision) -> list[Provider]:
+def providers_for(
+    device: str, bundle: Bundle, precision: Precision, wishes: EngineWishes = NO_WISHES
+) -> list[Provider]:
     """Providers of `device` for `bundle`'s `precision` graph, the first choice first."""
     if device == "cpu":
         return [(CPU_PROVIDER, {})]
     if device == "cuda":
         return [(CUDA_PROVIDER, {**_cuda(), CUDA_GRAPH: "1"})]
     # What TensorRT doesn't know stays on the GPU. No CUDA graphs: they ask for a graph that is TensorRT's altogether.
-    return [(TENSORRT_PROVIDER, _tensorrt(bundle, precision)), (CUDA_PROVIDER, _cuda())]
+    return [(TENSORRT_PROVIDER, _tensorrt(bundle, precision, wishes)), (CUDA_PROVIDER, _cuda())]
 
 
 def _cuda() -> dict[str, str]:
@@ -53,14 +54,15 @@ def _cuda() -> dict[str, str]:
     }
 
 
-def _tensorrt(bundle: Bundle, precision: Precision) -> dict[str, str]:
+def _tensorrt(bundle: Bundle, precision: Precision, wishes: EngineWishes) -> dict[str, str]:
     """Engines and timings in this machine's own cache, a folder for each graph, since engines are code.
 
     onnxruntime builds weakly typed networks: without its flag an fp16 graph would become an fp32 engine.
+    Engines for later releases are no option of its.
     """
     digest = bundle.manifest["files"][bundle.graph(precision)]["sha256"]
     folder = str(cache_folder(f"onnxruntime-{digest[:20]}"))
-    shapes = profile_of(bundle)._asdict().items()
+    shapes = profile_of(bundle, wishes.max_batch)._asdict().items()
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": folder,
@@ -69,5 +71,6 @@ def _tensorrt(bundle: Bundle, precision: Precision) -> dict[str, str]:
         "trt_max_workspace_size": str(WORKSPACE_BYTES),
         "trt_fp16_enable": str(int(precision == "fp16")),
         "trt_int8_enable": str(int(precision == "int8")),
+        "trt_engine_hw_compatible": str(int(wishes.hardware_compatible)),
         **{f"trt_profile_{limit}_shapes": "image:" + "x".join(map(str, (*shape, 3))) for limit, shape in shapes},
     }

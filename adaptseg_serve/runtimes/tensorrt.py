@@ -25,7 +25,6 @@ from adaptseg_serve.runtimes.graph import read_graph
 from adaptseg_serve.runtimes.tensorrt_plan import (
     Arithmetic,
     BuildOptions,
-    build_options,
     graph_and_flag,
     logits_graph,
     plan_key,
@@ -123,8 +122,8 @@ def _engine(plan: bytes) -> Any:
 class TensorRtPredictor:
     """A plan of this machine behind `Predictor`; each new (N, H, W) is recorded once as a CUDA graph."""
 
-    def __init__(self, bundle: Bundle, arithmetic: Arithmetic = "fp16", options: BuildOptions | None = None) -> None:
-        self._arithmetic, options = arithmetic, options or build_options(bundle)
+    def __init__(self, bundle: Bundle, arithmetic: Arithmetic, options: BuildOptions) -> None:
+        self._arithmetic = arithmetic
         self._max_batch = options.profile.max[0]
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
         self._engine = _engine(load_plan(bundle, arithmetic, options))

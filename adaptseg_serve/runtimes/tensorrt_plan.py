@@ -9,7 +9,8 @@ from typing import Any, Literal
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.runtimes.plan_cache import PlanKey
-from adaptseg_serve.runtimes.providers import MAX_BATCH, WORKSPACE_BYTES, Profile, profile_of
+from adaptseg_serve.runtimes.providers import WORKSPACE_BYTES, Profile, profile_of
+from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 
 Arithmetic = Literal["fp32", "fp16", "bf16"]
 """How the plan computes. No int8: the bundle's QDQ graph has uint8 activations with zero points, which TensorRT takes
@@ -30,9 +31,13 @@ class BuildOptions:
     """The plan also runs on other GPUs, Ampere and newer; a little slower."""
 
 
-def build_options(bundle: Bundle, max_batch: int = MAX_BATCH) -> BuildOptions:
+def build_options(bundle: Bundle, wishes: EngineWishes = NO_WISHES) -> BuildOptions:
     """For the service: the profile that onnxruntime's TensorRT gets, too."""
-    return BuildOptions(profile_of(bundle, max_batch))
+    return BuildOptions(
+        profile_of(bundle, wishes.max_batch),
+        version_compatible=wishes.version_compatible,
+        hardware_compatible=wishes.hardware_compatible,
+    )
 
 
 def plan_key(sha256: str, gpu: str, version: str, arithmetic: str, options: BuildOptions) -> PlanKey:

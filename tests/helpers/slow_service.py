@@ -17,6 +17,7 @@ from adaptseg_serve import segmenter
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Predictor, Scored, Size
+from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 
 __all__ = ["SegmentationService"]
 
@@ -38,7 +39,7 @@ class SlowPredictor:
         return [Scored(label_map, np.zeros((19, 6, 8), np.float32)) for label_map in self.predict(images, sizes)]
 
 
-def load(bundle: Bundle, threads: int = 0, runtime: str = "auto") -> Predictor:
+def load(bundle: Bundle, threads: int = 0, runtime: str = "auto", wishes: EngineWishes = NO_WISHES) -> Predictor:
     return SlowPredictor()
 
 
