@@ -90,6 +90,17 @@ def test_the_graph_is_self_contained_opset_18_without_the_aux_head(bundle: Path,
     assert stored < sum(p.numel() for p in generator.parameters()) - aux // 2
 
 
+def test_convolutions_are_named_after_their_modules(bundle: Path, generator: Generator) -> None:
+    """A profiler's or an engine inspector's row then says which layer it is of."""
+    graph = onnx.load(bundle / MODEL).graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    modules = {name: module for name, module in generator.named_modules() if isinstance(module, torch.nn.Conv2d)}
+    for node in convolutions:
+        (shape,) = [tuple(weight.dims) for weight in graph.initializer if weight.name == node.input[1]]
+        assert modules[node.name].weight.shape == shape, node.name
+    assert len({node.name for node in convolutions}) == len(convolutions) == len(modules) - 4  # the aux head's are gone
+
+
 def test_the_served_label_map_is_the_generators(bundle: Path, generator: Generator) -> None:
     opened = open_bundle(bundle)
     image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3), dtype=np.uint8)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def write_graph(deployment: Deployment, path: Path, *, half_weights: bool = Fals
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
     _strip_traces(model)
+    _name_after_weights(model.graph)
     if half_weights:
         _store_half(model.graph)
     onnx.checker.check_model(model, full_check=True)
@@ -64,6 +66,21 @@ def _strip_traces(model: onnx.ModelProto) -> None:
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
+
+
+def _name_after_weights(graph: onnx.GraphProto) -> None:
+    """Name each convolution after the module it was, `backbone.blocks.1.0.conv_pw`, where weight names still say it."""
+    modules = Counter(_module(node) for node in graph.node)
+    for node in graph.node:
+        module = _module(node)
+        if module and modules[module] == 1:
+            node.name = module
+
+
+def _module(node: onnx.NodeProto) -> str:
+    """`network.generator.x.weight`, the weight of a convolution -> `x`; empty where there is no such name."""
+    weight = node.input[1] if node.op_type == "Conv" else ""
+    return weight.removesuffix(".weight").rpartition("generator.")[2] if weight.endswith(".weight") else ""
 
 
 def _store_half(graph: onnx.GraphProto) -> None:
