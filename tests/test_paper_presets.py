@@ -134,7 +134,7 @@ def test_a_dry_run_tells_what_the_run_would_do(trees: Path) -> None:
     said = told(tiny(name, trees, "--run.dir", "elsewhere"), name)
     for part in (
         "level aux: segmentation 0.1, adversarial 0.0002 on output, binary cross-entropy",
-        "momentum 0.9 (Nesterov), weight decay 0.0001, dedup groups",
+        "SGD: lr 0.00025, momentum 0.9 (Nesterov), heads x10, weight decay 0.0001, dedup groups",
         "poly 0.9 over 250000 steps, stop at 150000",
         "source: gta5: 3 images, the first 64x128 -> 32x64, labels: cityscapes",
         "target: cityscapes train: 4 images",

@@ -10,6 +10,7 @@ Around it stand two optional pieces of their own: source images may be restyled 
 (self_training.py) adds a loss on mixed images.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adaptseg_training.averaging import follow
 from adaptseg_training.batch import Batch
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.fourier import swap_amplitudes
@@ -82,6 +84,7 @@ class Adaptation:
         self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
         self.discriminators = self._discriminators(classes).to(device).to(memory_format=_LAYOUT)
         self.self_training = self._self_training()
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.optimiser.average > 0 else None
         self.generator_optimiser = generator_optimiser(self.generator, config.optimiser)
         self.discriminator_optimisers = {
             name: discriminator_optimiser(d, config.optimiser) for name, d in self.discriminators.items()
@@ -105,8 +108,10 @@ class Adaptation:
 
     @property
     def deployed(self) -> Generator:
-        """What is evaluated, saved as the checkpoint's generator, and exported: the teacher where there is one."""
-        return self.generator if self.self_training is None else self.self_training.teacher
+        """What is evaluated, saved as the checkpoint's generator, and exported: the teacher or average, if any."""
+        if self.self_training is not None:
+            return self.self_training.teacher
+        return self.generator if self.average is None else self.average
 
     def step(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """One update of everything from the mean gradient of `batches` (as many as optimiser.accumulate).
@@ -126,6 +131,8 @@ class Adaptation:
             optimiser.step()
         if self.self_training is not None:
             self.self_training.follow(step)
+        if self.average is not None:
+            follow(self.average, self.generator, self.config.optimiser.average, step)
         self.whole = True
         return dict(zip(names, table.mean(0).tolist(), strict=True)) | {"lr": self.config.optimiser.lr * share}
 
@@ -232,6 +239,7 @@ class Adaptation:
         return {
             "generator": self.deployed.state_dict(),
             "self_training": {} if self.self_training is None else self.self_training.state_dict(),
+            "averaged": {} if self.average is None else self.generator.state_dict(),
             "discriminators": self.discriminators.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
             "discriminator_optimisers": {n: o.state_dict() for n, o in self.discriminator_optimisers.items()},
@@ -242,6 +250,8 @@ class Adaptation:
         self.deployed.load_state_dict(state["generator"])
         if self.self_training is not None:
             self.self_training.load_state_dict(state["self_training"])
+        if self.average is not None:
+            self.generator.load_state_dict(state["averaged"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         for name, optimiser in self.discriminator_optimisers.items():

@@ -16,7 +16,7 @@ import torch
 from adaptseg_serve.labels import find_label_set
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.batch import Batch
-from adaptseg_training.config import DomainConfig, TrainConfig
+from adaptseg_training.config import DomainConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.skipping import Skips
 from adaptseg_training.devices import choose_device
@@ -71,16 +71,23 @@ def plan(config: TrainConfig, adaptation: Adaptation) -> Iterator[str]:
         f"weights {generator.weights}"
     )
     yield (
-        f"SGD: lr {optimiser.lr:g}, heads x{optimiser.head_lr_factor:g}, momentum {optimiser.momentum:g}"
-        f"{' (Nesterov)' if optimiser.nesterov else ''}, weight decay {optimiser.weight_decay:g}, "
-        f"{optimiser.param_groups} groups"
+        f"{_generator_optimiser(optimiser)}, heads x{optimiser.head_lr_factor:g}, "
+        f"weight decay {optimiser.weight_decay:g}, {optimiser.param_groups} groups"
     )
+    if optimiser.average:
+        yield f"deployed: the moving average of the generator's weights, momentum {optimiser.average:g}"
     if len(adaptation.discriminators):
         yield f"Adam: lr {optimiser.discriminator_lr:g}, betas {optimiser.betas[0]:g} {optimiser.betas[1]:g}"
     yield (
         f"schedule: poly {optimiser.power:g} over {optimiser.schedule_steps} steps, stop at {run.stop_step}; "
         f"batch {run.batch_size} a domain, {optimiser.accumulate} a step; {run.precision}"
     )
+
+
+def _generator_optimiser(config: OptimiserConfig) -> str:
+    if config.algorithm == "adamw":
+        return f"AdamW: lr {config.lr:g}"
+    return f"SGD: lr {config.lr:g}, momentum {config.momentum:g}{' (Nesterov)' if config.nesterov else ''}"
 
 
 def found(config: TrainConfig, domains: Domains) -> Iterator[str]:

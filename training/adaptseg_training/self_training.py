@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptseg_serve.labels import IGNORE_ID
+from adaptseg_training.averaging import follow
 from adaptseg_training.config import SelfTrainingConfig
 from adaptseg_training.mixing import class_mask, jitter
 from adaptseg_training.models import Generator
@@ -49,16 +50,9 @@ class SelfTraining:
         (self._config.weight * share * loss).backward()  # type: ignore[no-untyped-call]
         return {"self/main": loss.detach(), "self/confident": confident.mean()}
 
-    @torch.no_grad()
     def follow(self, step: int) -> None:
-        """After the update of `step`, counted from 0. At first the teacher is the mean of few students."""
-        momentum = min(1 - 1 / (step + 2), self._config.teacher_momentum)
-        students = self._generator.state_dict()
-        for name, value in self.teacher.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(students[name].to(value.dtype), 1 - momentum)
-            else:
-                value.copy_(students[name])
+        """After the update of `step`, counted from 0."""
+        follow(self.teacher, self._generator, self._config.teacher_momentum, step)
 
     def state_dict(self) -> dict[str, Any]:
         """The student; the teacher is what the checkpoint holds as the generator."""
