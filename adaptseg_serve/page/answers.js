@@ -42,6 +42,14 @@ export function showLiveFrame(bitmap, answer, { fps, skipped }) {
   current.first = false;
 }
 
+/** The frame that is shown, once more: now with its confidence. */
+export function showFrameAgain(answer) {
+  view.show(view.photo, answer.map, answer.confidence);
+  stage.showConfidenceLegend();
+  describe(answer, true);
+  probe.refresh();
+}
+
 /** Fill the legend and the timing; -> the classes that are there, in words. */
 function describe(answer, keepOrder) {
   current.file = answer.file;

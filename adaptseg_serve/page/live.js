@@ -11,6 +11,7 @@ export class Live {
   #video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, loop: true });
   #abort = null;
   #starts = 0;
+  #newest = null; // what the newest answered frame was sent as
   #cleanUp = () => {};
 
   /** withConfidence(): whether to ask for it; onFrame(bitmap, answer, {fps, skipped}) for each answer; onProblem(problem) when it ends by itself. */
@@ -39,6 +40,16 @@ export class Live {
     this.#cleanUp = () => URL.revokeObjectURL(address);
     this.#video.src = address;
     await this.#start();
+  }
+
+  /** Do answers keep coming, without anybody's doing? */
+  get isPlaying() {
+    return this.#abort !== null && !this.#video.paused;
+  }
+
+  /** The newest answered frame's answer, with its confidence: for a source that is paused or was stopped. */
+  askAgain(signal) {
+    return segment(this.#newest, signal, true);
   }
 
   pause() {
@@ -86,12 +97,14 @@ export class Live {
       if (taken) skipped += frame - taken - 1;
       taken = frame;
       const bitmap = await createImageBitmap(this.#video, fitted(this.#video));
-      const answer = await segmentOrWait(await toJpeg(bitmap, 1, QUALITY), signal, this.withConfidence());
+      const body = await toJpeg(bitmap, 1, QUALITY);
+      const answer = await segmentOrWait(body, signal, this.withConfidence());
       if (signal.aborted) return;
       if (!answer) {
         skipped++;
         continue;
       }
+      this.#newest = body;
       answered.push(performance.now());
       while (answered[0] < answered.at(-1) - WINDOW_MS) answered.shift();
       const fps = answered.length > 1 ? (1000 * (answered.length - 1)) / (answered.at(-1) - answered[0]) : 0;

@@ -1,6 +1,6 @@
 // The page: one picture at a time, from a file, a sample or a live source, and what can be done with it.
 
-import { current, showAnswer, showLiveFrame, showPhoto } from "./answers.js";
+import { current, showAnswer, showFrameAgain, showLiveFrame, showPhoto } from "./answers.js";
 import { segment } from "./api.js";
 import { fetchSample, listenForFiles, prepare, save } from "./intake.js";
 import { introduce, model } from "./introduction.js";
@@ -9,9 +9,9 @@ import { $, announce, legend, setShown, stage, view } from "./parts.js";
 import { listenForToken } from "./token.js";
 import { RAMP } from "./view.js";
 
-const live = new Live({ onFrame: showLiveFrame, onProblem: (error) => stage.showProblem(error), withConfidence: () => view.unsure });
+const live = new Live({ onFrame: takeFrame, onProblem: (error) => stage.showProblem(error), withConfidence: () => view.unsure });
 let underWay = null; // AbortController of what was begun last
-let lastTaken = null; // takes the picture that is shown once more; null for a live source
+let lastTaken = null; // takes the picture that is shown once more, with its confidence; null before there is one
 let sendAgain = null; // sends what was answered 401 once more
 
 /** Begin something new: whatever is under way ends, and its answer is not shown any more. */
@@ -49,13 +49,35 @@ async function take(file, sample = null) {
 
 async function startLive(name, start) {
   const signal = begin();
+  const before = lastTaken;
   lastTaken = null;
   Object.assign(current, { name, first: true });
   setPaused(false);
   try {
     await start();
   } catch (error) {
-    if (!signal.aborted) stage.showProblem(error);
+    if (signal.aborted) return;
+    lastTaken = before;
+    stage.showProblem(error);
+  }
+}
+
+function takeFrame(bitmap, answer, pace) {
+  lastTaken = askFrameAgain;
+  showLiveFrame(bitmap, answer, pace);
+}
+
+/** A live source brings the confidence with its next frame, if there will be one. */
+async function askFrameAgain() {
+  if (live.isPlaying) return;
+  const { signal } = underWay;
+  const shown = view.map;
+  try {
+    const answer = await live.askAgain(signal);
+    if (view.map === shown) showFrameAgain(answer);
+    else if (!view.confidence) await askFrameAgain(); // a frame that was on its way has taken the place
+  } catch (error) {
+    if (!signal.aborted) stage.showProblem(error, askFrameAgain);
   }
 }
 
@@ -74,12 +96,12 @@ function togglePause() {
 function setOpacity() {
   const { value } = $("opacity");
   $("opacity").style.setProperty("--value", `${value}%`);
-  $("opacity").setAttribute("aria-valuetext", `${value} percent labels`);
   view.opacity = value / 100;
   view.compose();
+  stage.showConfidenceLegend();
 }
 
-/** The picture is asked for again where its confidence is not known yet; a live source brings it with its next frame. */
+/** The picture is asked for again where its confidence is not known yet. */
 function toggleConfidence() {
   view.unsure = !view.unsure;
   $("confidence").setAttribute("aria-pressed", String(view.unsure));

@@ -34,9 +34,12 @@ export class Stage {
     this.setBusy(state === "busy");
   }
 
-  /** Only while the confidence is what is seen. */
+  /** Only while the confidence is what is seen; the slider then mixes that with the photo. */
   showConfidenceLegend() {
-    $("confidence-legend").hidden = !(this.view.unsure && this.view.confidence);
+    const over = this.view.showsConfidence ? "Confidence" : "Labels";
+    $("confidence-legend").hidden = !this.view.showsConfidence;
+    $("mix-over").textContent = over;
+    $("opacity").setAttribute("aria-valuetext", `${$("opacity").value} percent ${over.toLowerCase()}`);
   }
 
   setBusy(busy) {

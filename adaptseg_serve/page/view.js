@@ -44,13 +44,29 @@ export class View {
       const { width, height, ids } = this.map;
       const image = new ImageData(width, height);
       const pixels = new Uint32Array(image.data.buffer);
-      const unsure = this.unsure && this.confidence !== null;
-      const [values, table] = unsure ? [this.confidence, CONFIDENCE_COLORS] : [ids, this.#table()];
-      for (let i = 0; i < values.length; i++) pixels[i] = table[values[i]];
+      const table = this.#table();
+      for (let i = 0; i < ids.length; i++) pixels[i] = table[ids[i]];
+      if (this.showsConfidence) this.#paintConfidence(pixels);
       if (this.#overlay.width !== width || this.#overlay.height !== height) Object.assign(this.#overlay, { width, height });
       this.#overlay.getContext("2d").putImageData(image, 0, 0);
     }
     this.compose();
+  }
+
+  /** Is the confidence what is seen, in place of the classes? */
+  get showsConfidence() {
+    return this.unsure && this.confidence !== null;
+  }
+
+  get photo() {
+    return this.#photo;
+  }
+
+  /** Its colours in place of the classes', which keep their say in what is hidden and what steps back. */
+  #paintConfidence(pixels) {
+    for (let i = 0; i < pixels.length; i++) {
+      pixels[i] = ((CONFIDENCE_COLORS[this.confidence[i]] & 0xffffff) | (pixels[i] & 0xff000000)) >>> 0;
+    }
   }
 
   /** Let every class but this one step back; null: none. */

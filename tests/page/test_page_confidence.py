@@ -76,3 +76,34 @@ def test_labels_saved_beside_the_confidence_are_the_same(visit: Visit, photo_fil
     with page.expect_download() as download:
         page.locator("#save-labels").click()
     assert download.value.path().read_bytes() == ask(server, photo_file, "image/png")
+
+
+def test_classes_are_hidden_and_step_back_in_the_confidence_too(
+    visit: Visit, photo_file: Path, label_map: Pixels, photo: Pixels
+) -> None:
+    page = with_confidence(segmented(visit(), photo_file))
+    set_opacity(page, 100)
+    before = canvas_pixels(page)
+    one = int(np.bincount(label_map.ravel()).argmax())
+    row = page.locator(f"#legend button[data-train-id='{one}']")
+    row.click()
+    page.mouse.move(1, 1)
+    after = canvas_pixels(page)
+    np.testing.assert_array_equal(after[label_map == one], photo[label_map == one])
+    np.testing.assert_array_equal(after[label_map != one], before[label_map != one])
+    row.click()
+    row.hover()
+    spotlit = canvas_pixels(page)
+    np.testing.assert_array_equal(spotlit[label_map == one], before[label_map == one])
+    assert (spotlit[label_map != one] != before[label_map != one]).any(axis=-1).mean() > 0.5
+
+
+def test_the_slider_says_what_it_mixes(visit: Visit, photo_file: Path) -> None:
+    page = segmented(visit(), photo_file)
+    set_opacity(page, 40)
+    expect(page.locator("#opacity")).to_have_attribute("aria-valuetext", "40 percent labels")
+    with_confidence(page)
+    expect(page.locator("#opacity")).to_have_attribute("aria-valuetext", "40 percent confidence")
+    expect(page.locator("#mix-over")).to_have_text("Confidence")
+    page.locator("#confidence").click()
+    expect(page.locator("#opacity")).to_have_attribute("aria-valuetext", "40 percent labels")

@@ -1,13 +1,24 @@
 """The camera and video files, frame by frame."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from helpers.page import HEIGHT, WIDTH, Shoot, Visit, choose, click_pixel, wait_for_result
-from playwright.sync_api import expect
+from helpers.page import (
+    HEIGHT,
+    WIDTH,
+    Shoot,
+    Visit,
+    canvas_pixels,
+    choose,
+    click_pixel,
+    segmented,
+    wait_for_result,
+)
+from playwright.sync_api import Page, expect
 
 
 def test_the_camera_runs_until_it_is_stopped(visit: Visit) -> None:
@@ -51,3 +62,57 @@ def test_a_video_runs_and_pauses(visit: Visit, video_file: Path, shoot: Shoot) -
     assert requests == []
     click_pixel(page, 10, 10)
     expect(page.locator("#readout-text")).to_have_text(re.compile("train id"))
+
+
+RUNNING = re.compile(r"[1-9][\d.]* frames/s")
+
+
+def _pause(page: Page) -> None:
+    page.locator("#pause").click()
+    page.wait_for_timeout(500)  # the frame that is on its way arrives
+
+
+def _stop(page: Page) -> None:
+    page.locator("#stop").click()
+    wait_for_result(page)
+
+
+def test_a_live_source_brings_the_confidence_with_its_next_frame(visit: Visit, video_file: Path) -> None:
+    page = visit()
+    choose(page, video_file)
+    expect(page.locator("#live-text")).to_have_text(RUNNING)
+    page.locator("#confidence").click()
+    expect(page.locator("#confidence-legend")).to_be_visible()
+    expect(page.locator("#live")).to_be_visible()
+
+
+@pytest.mark.parametrize("halt", [_pause, _stop])
+def test_the_frame_that_is_left_is_asked_for_its_confidence(
+    visit: Visit, video_file: Path, halt: Callable[[Page], None], shoot: Shoot
+) -> None:
+    page = visit()
+    choose(page, video_file)
+    expect(page.locator("#live-text")).to_have_text(RUNNING)
+    halt(page)
+    before = canvas_pixels(page)
+    with page.expect_response("**/v1/segment?include=confidence"):
+        page.locator("#confidence").click()
+    expect(page.locator("#confidence-legend")).to_be_visible()
+    click_pixel(page, 10, 10)
+    expect(page.locator("#readout-text")).to_contain_text("percent sure")
+    shoot(page, f"confidence{halt.__name__}")
+    page.locator("#confidence").click()
+    expect(page.locator("#confidence-legend")).to_be_hidden()
+    np.testing.assert_array_equal(canvas_pixels(page), before)
+
+
+def test_a_picture_keeps_its_confidence_where_no_camera_comes(visit: Visit, photo_file: Path) -> None:
+    page = segmented(visit(), photo_file)
+    page.evaluate("""() => {
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+    }""")
+    page.locator("[data-action=camera]:visible").click()
+    expect(page.locator("#problem-title")).to_have_text("The camera can't be used")
+    with page.expect_response("**/v1/segment?include=confidence"):
+        page.locator("#confidence").click()
+    expect(page.locator("#confidence-legend")).to_be_visible()
