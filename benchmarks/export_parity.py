@@ -24,6 +24,7 @@ from adaptseg_training.models import Generator, build_generator
 from adaptseg_training.models.generator import preprocess_spec
 
 ODD = ((1, 257, 383), (2, 129, 255))
+BRANCH_GAMMA = 0.2
 FIT_SIZE, FIT_FRAMES, FIT_STEPS = (192, 384), 5, 400
 
 
@@ -42,6 +43,8 @@ def subject(backbone: Backbone, size: tuple[int, int], vgg_weights: str) -> Subj
 
     A random ResNet's activations grow to 1e7: its batch norm takes its statistics from rendered streets. Heads are
     fitted to rendered streets for some seconds: an untrained one gives all classes nearly the same score.
+    Its residual branches are as faint as training starts them and leaves them (Goyal et al. 2017, section 5.1, starts
+    at 0): at full strength 33 random branches in a row make rounding grow as no trained ResNet does (docs/log.md).
     """
     weights = {"lite0": "imagenet", "vgg16": vgg_weights or "none"}.get(backbone, "none")
     config = GeneratorConfig(backbone=backbone, weights=weights)
@@ -50,9 +53,17 @@ def subject(backbone: Backbone, size: tuple[int, int], vgg_weights: str) -> Subj
     spec = preprocess_spec(config, size)
     deployment = Deployment(MainLevel(generator), spec).eval()
     if backbone == "resnet101":
+        _fade_branches(generator)
         _settle_batch_norm(generator, deployment)
     _fit_head(generator, deployment)
     return Subject(backbone, "random" if weights == "none" else weights.rsplit("/", 1)[-1], spec, deployment)
+
+
+def _fade_branches(generator: Generator) -> None:
+    """Scale what every residual branch adds."""
+    for name, module in generator.named_modules():
+        if name.endswith("bn3"):
+            nn.init.constant_(module.weight, BRANCH_GAMMA)
 
 
 def _settle_batch_norm(generator: Generator, deployment: Deployment) -> None:
