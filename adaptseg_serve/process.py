@@ -20,3 +20,7 @@ SETTINGS = _settings_or_exit()
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 # A second bound behind images.check_pixels; OpenCV reads it once, when it is loaded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(SETTINGS.max_pixels))
+
+# A thread that waits for the interpreter gets it after this many seconds, not 5 ms: the event loop stands beside the
+# device's and the decoders' threads.
+sys.setswitchinterval(0.0005)
