@@ -78,18 +78,18 @@ def _straightforward(adaptation: Adaptation, batch: Batch) -> None:
 
     source = logits(batch.source_images)
     labels = batch.source_labels.long()
-    sum(weights[n].seg_weight * functional.cross_entropy(source[n], labels) for n in source).backward()  # type: ignore[union-attr]
+    torch.autograd.backward([weights[n].seg_weight * functional.cross_entropy(source[n], labels) for n in source])
     assert batch.target_images is not None
     target = logits(batch.target_images)
     adaptation.discriminators.requires_grad_(False)
     adversarial = [
         weights[n].adv_weight * domain(adaptation.discriminators[n](target[n].softmax(1)), 0) for n in target
     ]
-    sum(adversarial).backward()  # type: ignore[union-attr]
+    torch.autograd.backward(adversarial)
     adaptation.discriminators.requires_grad_(True)
     for n, discriminator in adaptation.discriminators.items():
-        (domain(discriminator(target[n].detach().softmax(1)), 1) / 2).backward()  # type: ignore[no-untyped-call]
-        (domain(discriminator(source[n].detach().softmax(1)), 0) / 2).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(domain(discriminator(target[n].detach().softmax(1)), 1) / 2)
+        torch.autograd.backward(domain(discriminator(source[n].detach().softmax(1)), 0) / 2)
 
 
 @pytest.mark.parametrize("gan", ["vanilla", "ls"])
@@ -117,13 +117,13 @@ def test_one_discriminator_forward_gives_the_gradients_of_two_bit_for_bit() -> N
 
     scores = d(probs)
     (one,) = torch.autograd.grad(0.01 * bce(scores, 0), probs, retain_graph=True)
-    bce(scores, 1).backward(inputs=list(d.parameters()))  # type: ignore[no-untyped-call]
+    torch.autograd.backward(bce(scores, 1), inputs=list(d.parameters()))
     of_one = [p.grad.clone() for p in d.parameters() if p.grad is not None]
     assert probs.grad is None
 
     d.zero_grad()
     (two,) = torch.autograd.grad(0.01 * bce(d(probs), 0), probs)
-    bce(d(probs.detach()), 1).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(bce(d(probs.detach()), 1))
     of_two = [p.grad for p in d.parameters()]
     assert torch.equal(one, two)
     assert all(torch.equal(a, b) for a, b in zip(of_one, of_two, strict=True) if b is not None)

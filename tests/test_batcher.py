@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.errors import Busy, DeadlineExceeded
-from adaptseg_serve.waiting import Answer
+from adaptseg_serve.waiting import Answer, Item
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def test_work_runs_in_nobodys_context() -> None:
     seen: list[str] = []
 
     class Spy(Batcher):
-        async def _serve(self, batch: object) -> None:  # type: ignore[override]
+        async def _serve(self, batch: list[Item]) -> None:
             seen.append(name.get())
-            await super()._serve(batch)  # type: ignore[arg-type]
+            await super()._serve(batch)
 
     async def main() -> None:
         name.set("the first client")
