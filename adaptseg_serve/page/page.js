@@ -77,7 +77,9 @@ async function askFrameAgain() {
     if (view.map === shown) showFrameAgain(answer);
     else if (!view.confidence) await askFrameAgain(); // a frame that was on its way has taken the place
   } catch (error) {
-    if (!signal.aborted) stage.showProblem(error, askFrameAgain);
+    if (signal.aborted) return;
+    live.stop(); // the problem takes the place of its controls
+    stage.showProblem(error, askFrameAgain);
   }
 }
 
