@@ -85,7 +85,7 @@ class OptimiserConfig:
     schedule_steps: int = 250_000
     """Length of the poly schedule."""
     average: float = 0.0
-    """Share that a moving average of the generator's weights keeps at every step, e.g. 0.998; the average is then what
+    """Share that a moving average of the generator's weights keeps at every step, e.g. 0.995; the average is then what
     is evaluated and exported. 0: the weights as they are. Self-training has its teacher for that."""
     accumulate: int = 1
     """Batches per step whose gradients are averaged."""
