@@ -28,10 +28,13 @@ class GeneratorConfig:
     """Blocks per ResNet stage; other values are for tests."""
     aspp_branches: Literal[2, 4] = 4
     """Dilations 6, 12, 18, 24 (the paper), or 6 and 12 only (what the reference code computes)."""
+    detail: bool = False
+    """lite0's: the main level is corrected by features at a quarter of the image's size, for poles, signs and people."""
     bn: BatchNormMode = "frozen"
     """frozen: statistics stay as pretrained. reference: they follow source and target batches (reference code)."""
     weights: str = "imagenet"
-    """imagenet (from an installed package or torchvision), none, or a weights file: path or https://...#sha256=..."""
+    """imagenet (from an installed package or torchvision), none, packaged (the packaged model; lite0) or the folder of
+    another bundle, or a weights file: path or https://...#sha256=..."""
     normalisation: Normalisation = "auto"
     """Colour order, mean and std the weights want; auto: caffe for resnet101 from a file, else torchvision or lite."""
 

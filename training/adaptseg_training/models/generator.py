@@ -8,6 +8,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.preprocess import PreprocessSpec, efficientnet_lite_spec, reference_spec, torchvision_spec
 from adaptseg_training.config import BatchNormMode, GeneratorConfig
 from adaptseg_training.models.aspp import Aspp
+from adaptseg_training.models.detail import Detail
 from adaptseg_training.models.features import Backbone, Features
 from adaptseg_training.models.resnet import ResNet
 from adaptseg_training.models.vgg import Vgg16
@@ -15,7 +16,10 @@ from adaptseg_training.models.weights import load_initial_weights
 
 
 class Logits(NamedTuple):
-    """What the heads say, each (N, classes, h, w) float, h and w about an eighth of the image's: not upsampled."""
+    """What the heads say, each (N, classes, h, w) float, h and w about an eighth of the image's: not upsampled.
+
+    With `detail` the main level's are about a quarter.
+    """
 
     aux: Tensor | None
     """conv4's level; None from a generator without aux head."""
@@ -40,11 +44,14 @@ class Generator(nn.Module):
     (`bn` frozen), or follow each batch, source and target, while the generator is in training mode (reference).
     """
 
-    def __init__(self, backbone: Backbone, heads: dict[str, Aspp], bn: BatchNormMode) -> None:
+    def __init__(
+        self, backbone: Backbone, heads: dict[str, Aspp], bn: BatchNormMode, detail: Detail | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.aux = heads.get("aux")
         self.main = heads["main"]
+        self.detail = detail
         self.bn: BatchNormMode = bn
         for norm in _batch_norms(self):
             norm.requires_grad_(False)
@@ -53,7 +60,10 @@ class Generator(nn.Module):
     def forward(self, images: Tensor) -> Logits:
         features = self.backbone(images)
         aux = None if self.aux is None or features.conv4 is None else self.aux(features.conv4)
-        return Logits(aux, self.main(features.conv5), features)
+        main = self.main(features.conv5)
+        if self.detail is not None:
+            main = self.detail(main, features.fine)
+        return Logits(aux, main, features)
 
     def train(self, mode: bool = True) -> Self:
         """As nn.Module.train, except that frozen batch norm stays in evaluation mode."""
@@ -85,7 +95,7 @@ def build_generator(config: GeneratorConfig, classes: int, aux: bool) -> Generat
     channels = {"aux": backbone.conv4_channels, "main": backbone.conv5_channels}
     levels = ("aux", "main") if aux else ("main",)
     heads = {level: Aspp(_channels(config, level, channels[level]), classes, config.aspp_branches) for level in levels}
-    generator = Generator(backbone, heads, config.bn)
+    generator = Generator(backbone, heads, config.bn, _detail(config, backbone, classes))
     load_initial_weights(generator, config)
     return generator
 
@@ -135,6 +145,14 @@ def _channels(config: GeneratorConfig, level: str, channels: int | None) -> int:
             "or choose resnet101 or lite0."
         )
     return channels
+
+
+def _detail(config: GeneratorConfig, backbone: Backbone, classes: int) -> Detail | None:
+    if not config.detail:
+        return None
+    if backbone.fine_channels is None:
+        raise ConfigError(f"{config.backbone} offers no features at a quarter. --generator.detail is lite0's.")
+    return Detail(classes, backbone.fine_channels)
 
 
 def _batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from adaptseg_training.models.features import Features
 
-_CONV4_STAGE = 4
+_FINE_STAGE, _CONV4_STAGE = 1, 4
 # The weights were trained with TensorFlow's epsilon; timm's default of 1e-5 would scale narrow channels wrongly.
 _BN_EPS = 1e-3
 
 
 class Lite0(nn.Module):
-    """(N, 3, H, W) -> conv4 (N, 112, h, w) and conv5 (N, 320, h, w), where h = ceil(H / 8)."""
+    """(N, 3, H, W) -> conv4 (N, 112, h, w), conv5 (N, 320, h, w), h = ceil(H / 8), and fine (N, 24, ceil(H / 4), ...)."""
 
     conv4_channels = 112
     conv5_channels = 320
+    fine_channels = 24
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,12 +33,14 @@ class Lite0(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         x = self.stem(images)
-        conv4 = x
+        fine = conv4 = x
         for stage, block in enumerate(self.blocks):
             x = block(x)
+            if stage == _FINE_STAGE:
+                fine = x
             if stage == _CONV4_STAGE:
                 conv4 = x
-        return Features(conv4, x)
+        return Features(conv4, x, fine)
 
 
 def imagenet_network(output_stride: int = 32) -> Any:

@@ -47,6 +47,7 @@ class ResNet(nn.Module):
 
     conv4_channels = 1024
     conv5_channels = 2048
+    fine_channels = None
 
     def __init__(self, layers: ResNetLayers = (3, 4, 23, 3)) -> None:
         super().__init__()

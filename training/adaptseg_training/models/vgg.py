@@ -18,6 +18,7 @@ class Vgg16(nn.Module):
 
     conv4_channels = None
     conv5_channels = _FC_CHANNELS
+    fine_channels = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Weights into a generator: from an installed package, torchvision, a local file or a URL."""
+"""Weights into a generator: from an installed package, torchvision, a bundle, a local file or a URL."""
 
 import logging
 from collections import Counter
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.config import GeneratorConfig
 from adaptseg_training.models.download import download_torchvision
+from adaptseg_training.models.from_bundle import is_bundle, read_bundle_tensors
 from adaptseg_training.models.official import from_official, from_torchvision, is_official
 from adaptseg_training.models.tensor_files import read_tensors
 
@@ -51,6 +52,8 @@ def load_initial_weights(generator: nn.Module, config: GeneratorConfig) -> Weigh
         return WeightsReport("none", (), (), tuple(_wanted(generator)))
     if config.weights == "imagenet":
         source, tensors = _imagenet(config)
+    elif is_bundle(config.weights):
+        source, tensors = f"bundle {config.weights}", _from_bundle(generator, config)
     else:
         source, tensors = config.weights, _from_file(config)
     report = load_tensors(generator, tensors, source)
@@ -77,6 +80,15 @@ def load_tensors(generator: nn.Module, tensors: Mapping[str, Tensor], source: st
         skipped=tuple((name, why) for name, why in skipped.items() if why is not None),
         initial=tuple(name for name in wanted if name not in set(fitting) and not name.endswith(_COUNTER)),
     )
+
+
+def _from_bundle(generator: nn.Module, config: GeneratorConfig) -> dict[str, Tensor]:
+    """Everything of a bundle's generator: a graph's batch norm is folded away, and was ImageNet's."""
+    if config.backbone != "lite0":
+        raise ConfigError("only the light generator's weights come out of a bundle: --generator.backbone lite0.")
+    imagenet = _imagenet(config)[1]
+    load_tensors(generator, imagenet, "imagenet")
+    return imagenet | read_bundle_tensors(config.weights, generator)
 
 
 def _from_file(config: GeneratorConfig) -> dict[str, Tensor]:

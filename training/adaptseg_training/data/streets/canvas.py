@@ -44,6 +44,16 @@ class Canvas:
         """Label the polygon (N, 2) px and paint nothing: where annotators label a whole and let its gaps be."""
         cv2.fillPoly(self.label_map, [_fixed_point(points)], train_id, cv2.LINE_8, _BITS)
 
+    def veil(self, points: Points, color: Color, cover: float, train_id: int) -> None:
+        """Label the polygon (N, 2) px and paint it with `cover` (0..1) of the colour: bars finer than a pixel."""
+        place = self.window(points)
+        if place is None:
+            return
+        rows, columns = place
+        under = self.image[rows, columns].copy()
+        self.fill(points, color, train_id)
+        self.image[rows, columns] = cv2.addWeighted(self.image[rows, columns], cover, under, 1 - cover, 0.0)
+
     def fill_all(self, polygons: Points, color: Color, train_id: int) -> None:
         """Paint many polygons (K, N, 2) px, which must not overlap, at once."""
         corners = _fixed_point(polygons)

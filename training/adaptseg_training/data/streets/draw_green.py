@@ -14,6 +14,11 @@ from adaptseg_training.data.streets.stage import Stage
 
 Vector = NDArray[np.float64]
 
+_BAR_SPACING, _BAR_WIDTH = 0.13, 0.028
+"""Of railings, in metres."""
+_FINEST = 2.5
+"""Bars fewer pixels apart than this are drawn as a veil."""
+
 
 def draw_plant(stage: Stage, plant: Plant) -> None:
     sheet = stage.cutout(plant.at)
@@ -47,7 +52,7 @@ def draw_barrier(stage: Stage, barrier: Barrier) -> None:
     match barrier.kind:
         case "railing":
             _rails(stage, a, along, (0.12, barrier.height - 0.05), 0.045, color)
-            _uprights(stage, a, along, barrier.height, 0.14 + 0.012 * max(distance, 0), 0.025, color)
+            _bars(stage, a, along, barrier.height, whole, color)
         case "guardrail":
             _rails(stage, a, along, (barrier.height - 0.31,), 0.15, scaled(color, 0.8))
             _rails(stage, a, along, (barrier.height - 0.15,), 0.15, color)
@@ -82,6 +87,17 @@ def _rails(stage: Stage, foot: Vector, along: Vector, levels: tuple[float, ...],
     for level in levels:
         low, high = np.array((0.0, level, 0.0)), np.array((0.0, level + thick, 0.0))
         stage.polygon([foot + low, foot + along + low, foot + along + high, foot + high], color, FENCE)
+
+
+def _bars(stage: Stage, foot: Vector, along: Vector, height: float, whole: Vector, color: Color) -> None:
+    """A railing's bars, one by one, or a veil where they stand closer than pixels; seen along it they close up."""
+    count = max(float(np.hypot(along[0], along[2])) / _BAR_SPACING, 1.0)
+    apart = float(np.ptp(whole[:, 0])) / count  # px
+    tall = float(np.ptp(whole[:, 1])) / height  # px a metre, at the near end
+    if apart > _FINEST:
+        _uprights(stage, foot, along, height, _BAR_SPACING, _BAR_WIDTH, color)
+    else:
+        stage.canvas.veil(whole, color, min(_BAR_WIDTH * tall / max(apart, 1e-3), 0.75), FENCE)
 
 
 def _uprights(

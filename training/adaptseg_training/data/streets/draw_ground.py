@@ -73,14 +73,16 @@ def _grain(
     factor = 1.0 + amount * (wide + fine * near)
     middle = x - 0.5 * scene.road.curve * z * z
     tracks = 0.03 * np.cos(middle * (2 * np.pi / 1.7)) * (labels == ROAD)
-    slabbed = float(rng.choice([0.0, rng.uniform(0.4, 1.2)], p=[0.4, 0.6]))  # many pavements are asphalt too
+    slabbed = float(rng.choice([0.0, rng.uniform(0.4, 1.5)], p=[0.3, 0.7]))  # many pavements are asphalt too
     slabs = _slabs(middle, z, near * slabbed) * (labels == SIDEWALK)
     return np.asarray(factor + tracks - slabs, np.float32)
 
 
 def _slabs(x: NDArray[np.float32], z: NDArray[np.float32], near: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Joints of paving slabs, fading where they get finer than pixels."""
-    return np.asarray(_sample(_joint_tile(), x * (64 / 0.6), z * (64 / 0.9)) * (near * near), np.float32)
+    """Joints and tones of paving slabs, the joints fading where they get finer than pixels."""
+    joints = _sample(_joint_tile(), x * (64 / 0.6), z * (64 / 0.9)) * (near * near)
+    tones = _sample(_tone_tile(), x * (8 / 0.6), z * (8 / 0.9)) * near
+    return np.asarray(joints + tones, np.float32)
 
 
 @cache
@@ -89,6 +91,13 @@ def _joint_tile() -> NDArray[np.float32]:
     tile = np.zeros((64, 64), np.float32)
     tile[:4], tile[:, :4] = 0.2, 0.2
     return tile
+
+
+@cache
+def _tone_tile() -> NDArray[np.float32]:
+    """(128, 128) float32: 16 x 16 slabs, each a little lighter or darker than the next."""
+    tones = np.random.default_rng(62).normal(0.0, 0.07, (16, 16)).astype(np.float32)
+    return np.kron(tones, np.ones((8, 8), np.float32))
 
 
 def _sample(tile: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:

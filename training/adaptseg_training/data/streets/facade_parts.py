@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adaptseg_training.data.streets.canvas import Color, Image
+from adaptseg_training.data.streets.noise import crop, fractal_tile
 from adaptseg_training.data.streets.palette import SHOP_COLORS, SOBER_FRONTS, mixed, pick, scaled
 
 TEXELS = 20
 """Texels per metre at the finest level."""
+
+_REFLECTED: tuple[Color, ...] = ((176, 190, 204), (96, 94, 70), (70, 78, 52), (134, 116, 98), (150, 146, 138))
+"""What stands across the street: sky, bare trees, leaves, brick, render."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,21 @@ def _glazing(texels: Image, lit: Image, area: tuple[int, int, int, int], rng: np
     sheen = float(abs(rng.normal(0.0, 34.0)))
     ramp = np.linspace(1.0, float(rng.uniform(0.1, 0.7)), rows, dtype=np.float32)[:, None, None]
     glass = np.asarray((30, 34, 40), np.float32) + ramp * sheen * np.asarray((0.9, 1.0, 1.12), np.float32)
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
+        glass = _reflection(max(bottom - top, 1), max(right - left, 1), rng)
+    elif rng.random() < 0.3:
         glass[: int(rows * rng.uniform(0.2, 1.0))] = rng.uniform(80, 190)
     texels[top:bottom, left:right] = np.clip(glass, 0, 255).astype(np.uint8)[: bottom - top]
     if rng.random() < 0.35:
         lit[top:bottom, left:right] = int(rng.uniform(90, 255))
+
+
+def _reflection(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(rows, columns, 3) float32 R, G, B: trees, sky and houses across the street, mirrored in patches of dark glass."""
+    seen = np.asarray(_REFLECTED[int(rng.integers(len(_REFLECTED)))], np.float32) * np.float32(rng.uniform(0.4, 1.0))
+    patches = crop(fractal_tile(24, coarsest=8, falloff=0.8), rng, rows, columns)
+    share = 1 / (1 + np.exp(-2.2 * (patches - np.float32(rng.normal(0.4, 0.7)))))
+    return np.asarray((30, 32, 34) + share[:, :, None] * (seen - (30, 32, 34)), np.float32)
 
 
 def shopfront(

@@ -13,7 +13,7 @@ from adaptseg_training.data.streets.scene import Barrier, Place, Scene
 
 Bound = Literal["wall", "hedge", "railing", "railed wall", "boards", "none"]
 
-_SHARES = (0.20, 0.20, 0.20, 0.20, 0.12, 0.08)
+_SHARES = (0.18, 0.18, 0.20, 0.28, 0.10, 0.06)
 _STONES: tuple[Color, ...] = ((140, 92, 72), (150, 134, 110), (120, 116, 110))
 _RAILS: tuple[Color, ...] = ((46, 48, 50), (110, 88, 66), (150, 150, 146))
 
@@ -30,7 +30,7 @@ def enclose(
         case "wall":
             _build(scene, plan, side, span, offset, ("wall", float(rng.uniform(0.7, 2.0)), stone))
         case "railing":
-            _build(scene, plan, side, span, offset, ("railing", float(rng.uniform(0.9, 1.6)), rail))
+            _build(scene, plan, side, span, offset, ("railing", float(rng.uniform(0.9, 2.3)), rail))
         case "boards":
             _build(scene, plan, side, span, offset, ("boards", float(rng.uniform(1.1, 1.9)), rail))
         case "railed wall":
@@ -41,7 +41,7 @@ def enclose(
                 side,
                 span,
                 offset,
-                ("railing", plinth + float(rng.uniform(0.7, 1.3)), rail),
+                ("railing", plinth + float(rng.uniform(0.7, 1.9)), rail),
                 ("wall", plinth, stone),
             )
 

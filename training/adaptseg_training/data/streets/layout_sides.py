@@ -13,7 +13,7 @@ from adaptseg_training.data.streets.scene import Barrier, Patch, Scene
 PlotKind = Literal["terrace", "block", "houses", "park", "lot"]
 
 _PLOTS: dict[Kind, tuple[tuple[PlotKind, ...], tuple[float, ...]]] = {
-    "town": (("terrace", "block", "houses", "park", "lot"), (0.68, 0.17, 0.03, 0.10, 0.02)),
+    "town": (("terrace", "block", "houses", "park", "lot"), (0.64, 0.16, 0.03, 0.15, 0.02)),
     "suburb": (("terrace", "block", "houses", "park", "lot"), (0.30, 0.12, 0.40, 0.15, 0.03)),
     "open": (("terrace", "block", "houses", "park", "lot"), (0.25, 0.3, 0.1, 0.2, 0.15)),
     "park": (("terrace", "block", "houses", "park", "lot"), (0.05, 0.05, 0.1, 0.78, 0.02)),

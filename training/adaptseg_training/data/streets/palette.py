@@ -118,6 +118,6 @@ def mixed(a: Color, b: Color, share: float) -> Color:
 
 def pave(asphalt: Color, rng: np.random.Generator) -> Color:
     """A pavement's colour: mostly the road's own asphalt, so that the kerb tells them apart; else slabs or setts."""
-    if rng.random() < 0.7:
+    if rng.random() < 0.55:
         return scaled(asphalt, float(np.exp(rng.normal(0.03, 0.08))))
     return pick(rng, PAVINGS, 0.16)
