@@ -1,4 +1,5 @@
-"""The micro-batcher: many requests in, few runs of the network out. Plain asyncio.
+"""The micro-batcher: many requests in, few runs of the network out. Plain asyncio, callbacks only: each task or event
+between an image and its answer would be one more round of the loop.
 
 One deque per (shape, dtype, logits wanted); the deque with the oldest head goes first. The device never idles while
 work waits, unless `max_delay` asks it to wait for company. Work that nobody waits for any more (cancelled, or past
@@ -10,8 +11,9 @@ import contextlib
 import contextvars
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -51,10 +53,17 @@ class Batcher:
         self._waiting = Waiting()
         self._pace = 0.0
         self._closing = False
-        self._wake = asyncio.Event()
         self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
-        # An empty context: work must not run in the context (request id, trace) of whoever came first.
-        self._worker = asyncio.get_running_loop().create_task(self._work(), context=contextvars.Context())
+        self._loop = asyncio.get_running_loop()
+        self._nobodys = contextvars.Context()
+        """A batch must not start in the context (request id, trace) of whoever came first."""
+        self._begin: asyncio.Handle | None = None
+        """The next look at what waits, where one is due."""
+        self._running: list[Item] | None = None
+        """What the device works on."""
+        self._alone = deque[Item]()
+        """Of a batch that failed: what runs again by itself, before anything else."""
+        self._finished = asyncio.Event()
 
     @property
     def depth(self) -> int:
@@ -96,7 +105,7 @@ class Batcher:
         item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future(), scored)
         self._waiting.append(item)
         self._metrics.depth(self.depth)
-        self._wake.set()
+        self._rouse()
         limit = asyncio.timeout(None if deadline is None else deadline - now)
         try:
             async with limit:
@@ -111,10 +120,11 @@ class Batcher:
     async def close(self, grace: float = 0.0) -> None:
         """Accept nothing more, finish what waits and runs, but give up on what still waits after `grace` seconds."""
         self._closing = True
-        self._wake.set()
-        await asyncio.wait([self._worker], timeout=grace)
+        self._rouse()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), grace)
         self._give_up()
-        await self._worker
+        await self._finished.wait()
         self._device.shutdown()
 
     def _give_up(self) -> None:
@@ -129,26 +139,35 @@ class Batcher:
             self._metrics.depth(self.depth)
             self._metrics.dropped(reason)
 
-    async def _work(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            else:
-                await self._company()
-                if batch := self._take():
-                    await self._serve(batch)
+    def _rouse(self) -> None:
+        """Start the next batch, if one can start, once everything that is ready now has had its turn: it may join."""
+        if self._running is not None:
+            return
+        if isinstance(self._begin, asyncio.TimerHandle):  # one that waits for company, and now may have it
+            self._begin.cancel()
+            self._begin = None
+        if self._begin is None:
+            self._begin = self._loop.call_soon(self._start, context=self._nobodys)
 
-    async def _company(self) -> None:
-        """With a `max_delay`, wait until the oldest image has been here that long or a batch is full."""
-        while self._max_delay and self._waiting and not self._closing:
-            queue = self._waiting.oldest()
-            left = queue[0].arrived + self._max_delay - time.monotonic()
-            if left <= 0 or len(queue) >= self._max_batch:
+    def _start(self) -> None:
+        """Hand the device its next batch: one item of a failed batch, or what has waited longest and its like."""
+        self._begin = None
+        while self._running is None and (self._alone or self._waiting):
+            left = 0.0 if self._alone else self._company()
+            if left > 0:
+                self._begin = self._loop.call_later(left, self._start, context=self._nobodys)
                 return
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+            if batch := self._take_alone() if self._alone else self._take():
+                self._run_batch(batch)
+        if self._closing and self._running is None:
+            self._finished.set()
+
+    def _company(self) -> float:
+        """Seconds that the oldest image still waits for company; none without a `max_delay`, nor for a full batch."""
+        if not self._max_delay or self._closing:
+            return 0.0
+        queue = self._waiting.oldest()
+        return 0.0 if len(queue) >= self._max_batch else queue[0].arrived + self._max_delay - time.monotonic()
 
     def _take(self) -> list[Item]:
         """The next batch, without what nobody waits for; all may have been cancelled meanwhile."""
@@ -159,30 +178,30 @@ class Batcher:
             self._metrics.dropped("deadline")
         return batch
 
-    async def _serve(self, batch: list[Item]) -> None:
-        """Run `batch` and answer each of its items; if it fails, run its items alone."""
-        started = time.monotonic()
-        try:
-            results = await self._execute(batch)
-        except Exception as error:
-            await self._serve_alone(batch, error)
-            return
-        now = time.monotonic()
-        self._pace = now - started
-        for item, (label_map, scored) in zip(batch, results, strict=True):
-            item.answer(Answer(label_map, started - item.arrived, now - started, scored))
+    def _take_alone(self) -> list[Item]:
+        item = self._alone.popleft()
+        return [item] if item.is_wanted(time.monotonic()) else []
 
-    async def _serve_alone(self, batch: list[Item], error: Exception) -> None:
-        if len(batch) == 1:
-            batch[0].fail(error)
-            return
-        for item in batch:
-            if item.is_wanted(time.monotonic()):
-                await self._serve([item])
-
-    async def _execute(self, batch: list[Item]) -> list[Result]:
+    def _run_batch(self, batch: list[Item]) -> None:
         self._metrics.batch(len(batch))
-        return await asyncio.get_running_loop().run_in_executor(self._device, self._predict, batch)
+        self._running, started = batch, time.monotonic()
+        future = self._device.submit(self._predict, batch)
+        # From the device's thread, whose context is empty.
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._done, started, done))
+
+    def _done(self, started: float, future: "Future[list[Result]]") -> None:
+        """Answer each item of the batch that ran; if it failed, its items run alone."""
+        batch, self._running = self._running or [], None
+        error, now = future.exception(), time.monotonic()
+        if error is None:
+            self._pace = now - started
+            for item, (label_map, scored) in zip(batch, future.result(), strict=True):
+                item.answer(Answer(label_map, started - item.arrived, now - started, scored))
+        elif len(batch) == 1:
+            batch[0].fail(_raisable(error))
+        else:
+            self._alone.extend(batch)
+        self._start()
 
     def _predict(self, batch: list[Item]) -> list[Result]:
         """In the device's thread. Items of a batch have one key: all of them want the logits, or none."""
@@ -196,3 +215,10 @@ class Batcher:
         if len(results) != len(batch):
             raise RuntimeError(f"the predictor gave {len(results)} label maps for {len(batch)} images")
         return results
+
+
+def _raisable(error: BaseException) -> Exception:
+    """What a future can hold: neither StopIteration nor what would end the event loop."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"the predictor raised {error!r}")

@@ -83,9 +83,10 @@ def output_shape(answers: Sequence[Segmentation]) -> list[int]:
     return [len(answers), *answers[0].label_map.shape]
 
 
-def output_bytes(answers: Sequence[Segmentation]) -> bytes:
-    """The answer's tensor, row by row."""
-    return b"".join(np.ascontiguousarray(a.label_map).data for a in answers)
+def output_bytes(answers: Sequence[Segmentation]) -> bytes | memoryview:
+    """The answer's tensor, row by row; one label map as it lies there."""
+    rows = [np.ascontiguousarray(a.label_map).data.cast("B") for a in answers]
+    return rows[0] if len(rows) == 1 else b"".join(rows)
 
 
 def sooner(deadline: float | None, microseconds: int | None) -> float | None:

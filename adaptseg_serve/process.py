@@ -4,6 +4,7 @@ import os
 import sys
 
 from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.memory import keep_freed_memory
 from adaptseg_serve.settings import Settings, read_settings
 
 
@@ -21,6 +22,8 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 # A second bound behind images.check_pixels; OpenCV reads it once, when it is loaded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(SETTINGS.max_pixels))
 
+# A frame's buffers are too large for malloc's heap by default: each would be mapped, zeroed and unmapped anew.
+keep_freed_memory(most=256 << 20)
 # A thread that waits for the interpreter gets it after this many seconds, not 5 ms: the event loop stands beside the
 # device's and the decoders' threads.
 sys.setswitchinterval(0.0005)

@@ -4,6 +4,7 @@ A door opens the record. Whoever works for the request finds it by `current()`, 
 since a task inherits its context. It holds counts, sizes and durations: never pixels, never a file's bytes.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -45,6 +46,8 @@ class RequestRecord:
     reason: str = ""
     """`name` of the RequestError; "" where there was none."""
     level: int = logging.INFO
+    seconds: float = 0.0
+    """From the beginning to the answer; 0 before that."""
 
     def image(self, size: tuple[int, int]) -> None:
         self.images += 1
@@ -66,7 +69,7 @@ class RequestRecord:
             "call": self.call,
             "status": self.status,
             "reason": self.reason,
-            "seconds": round(time.monotonic() - self.started, 6),
+            "seconds": round(self.seconds, 6),
             "stages": {name: round(seconds, 6) for name, seconds in self.stages.items()},
             "images": self.images,
             "image_size": list(self.image_size or ()),
@@ -82,8 +85,13 @@ def current() -> RequestRecord | None:
 
 
 @contextlib.contextmanager
-def recording(protocol: Door, call: str, request_id: str, headers: Mapping[str, str]) -> Iterator[RequestRecord]:
-    """Record the request that the block answers; `headers` (lower case) may carry a traceparent."""
+def recording(
+    protocol: Door, call: str, request_id: str, headers: Mapping[str, str], later: bool = False
+) -> Iterator[RequestRecord]:
+    """Record the request that the block answers; `headers` (lower case) may carry a traceparent.
+
+    later: the line is written in the event loop's next round: where the answer leaves after the block, not before it.
+    """
     record = RequestRecord(protocol, call, request_id, tracing.begin(call, headers))
     token = _current.set(record)
     try:
@@ -92,7 +100,11 @@ def recording(protocol: Door, call: str, request_id: str, headers: Mapping[str, 
         # A generator that is abandoned is closed in another context, where the token means nothing.
         with contextlib.suppress(ValueError):
             _current.reset(token)
-        _write(record)
+        record.seconds = time.monotonic() - record.started
+        if later:
+            asyncio.get_running_loop().call_soon(_write, record)
+        else:
+            _write(record)
 
 
 def _write(record: RequestRecord) -> None:

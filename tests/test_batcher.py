@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.errors import Busy, DeadlineExceeded
+from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.waiting import Answer, Item
 
 
@@ -114,15 +115,30 @@ def test_work_runs_in_nobodys_context() -> None:
     seen: list[str] = []
 
     class Spy(Batcher):
-        async def _serve(self, batch: list[Item]) -> None:
+        def _run_batch(self, batch: list[Item]) -> None:
             seen.append(name.get())
-            await super()._serve(batch)
+            super()._run_batch(batch)
 
     async def main() -> None:
         name.set("the first client")
         batcher = Spy(Device().run, max_batch=1, max_items=9, max_bytes=999)
-        await batcher.submit(image(0), (1, 1))
+        await asyncio.gather(*(batcher.submit(image(i), (1, 1)) for i in range(3)))
         await batcher.close(5)
 
     asyncio.run(main())
-    assert seen == ["nobody"]
+    assert seen == ["nobody"] * 3
+
+
+@pytest.mark.parametrize("raised", [StopIteration("no more"), SystemExit(3)])
+def test_whatever_a_predictor_raises_is_an_answer(raised: BaseException) -> None:
+    def run(images: object, sizes: object) -> list[LabelMap]:
+        raise raised
+
+    async def main() -> None:
+        batcher = Batcher(run, max_batch=2, max_items=9, max_bytes=999)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=type(raised).__name__):
+                await asyncio.wait_for(batcher.submit(image(0), (1, 1)), 5)
+        await batcher.close(5)
+
+    asyncio.run(main())

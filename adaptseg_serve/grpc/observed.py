@@ -102,7 +102,7 @@ def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
 def _recording(details: Any, context: Any) -> Iterator[RequestRecord]:
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     request_id = request_id_of(metadata) or uuid.uuid4().hex
-    with recording("grpc", details.method, request_id, metadata) as record:
+    with recording("grpc", details.method, request_id, metadata, later=True) as record:
         try:
             yield record
         except (asyncio.CancelledError, GeneratorExit):

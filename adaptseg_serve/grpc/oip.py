@@ -12,6 +12,7 @@ from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
+from adaptseg_serve.grpc.wire import InferRequest, InferResponse
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
 
@@ -38,11 +39,12 @@ class InferenceService:
         await self._check_model(request.name, request.version, context)
         return ParseDict(oip_model.metadata(self._segmenter), pb.ModelMetadataResponse())
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+    async def ModelInfer(self, request: InferRequest, context: Any) -> InferResponse:
+        """Of what protos/inference.proto says only the tensors' bytes are elsewhere: wire.RawTensors is in between."""
         async with answering(context, self._segmenter):
             answers = await self._segment(request, deadline_of(context))
         with self._segmenter.metrics.timed("encode"):
-            return self._response(request, answers)
+            return InferResponse(_response(request.message, answers), [oip.output_bytes(answers)])
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
@@ -72,32 +74,34 @@ class InferenceService:
     async def _stream_infer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelStreamInferResponse:
         metrics = self._segmenter.metrics
         try:
-            answers = await self._segment(request, deadline)
+            answers = await self._segment(InferRequest(request, request.raw_input_contents), deadline)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             failed = pb.ModelInferResponse(id=request.id)
             return pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed)
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
-            return pb.ModelStreamInferResponse(infer_response=self._response(request, answers))
+            response = _response(request, answers)
+            response.raw_output_contents.append(bytes(oip.output_bytes(answers)))
+            return pb.ModelStreamInferResponse(infer_response=response)
 
-    def _response(self, request: pb.ModelInferRequest, answers: list[Segmentation]) -> pb.ModelInferResponse:
-        output = pb.ModelInferResponse.InferOutputTensor(
-            name=oip.OUTPUT, datatype="UINT8", shape=oip.output_shape(answers)
-        )
-        return pb.ModelInferResponse(
-            model_name=request.model_name,
-            model_version=oip_model.model_version(answers[0].bundle),
-            id=request.id,
-            outputs=[output],
-            raw_output_contents=[oip.output_bytes(answers)],
-        )
-
-    async def _segment(self, request: pb.ModelInferRequest, deadline: float | None) -> list[Segmentation]:
-        oip_model.check_model(self._segmenter, request.model_name, request.model_version)
-        oip.check_outputs([o.name for o in request.outputs])
+    async def _segment(self, request: InferRequest, deadline: float | None) -> list[Segmentation]:
+        message = request.message
+        oip_model.check_model(self._segmenter, message.model_name, message.model_version)
+        oip.check_outputs([o.name for o in message.outputs])
         images = oip.read_images(_tensors(request), self._segmenter.settings.max_batch)
-        return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(request)))
+        return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))
+
+
+def _response(request: pb.ModelInferRequest, answers: list[Segmentation]) -> pb.ModelInferResponse:
+    """But for the tensor's bytes."""
+    output = pb.ModelInferResponse.InferOutputTensor(name=oip.OUTPUT, datatype="UINT8", shape=oip.output_shape(answers))
+    return pb.ModelInferResponse(
+        model_name=request.model_name,
+        model_version=oip_model.model_version(answers[0].bundle),
+        id=request.id,
+        outputs=[output],
+    )
 
 
 def _timeout(request: pb.ModelInferRequest) -> int:
@@ -108,18 +112,18 @@ def _timeout(request: pb.ModelInferRequest) -> int:
     return parameter.int64_param or parameter.uint64_param
 
 
-def _tensors(request: pb.ModelInferRequest) -> list[oip.Tensor]:
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
+def _tensors(request: InferRequest) -> list[oip.Tensor]:
+    inputs, raw = request.message.inputs, request.raw
+    if raw and len(raw) != len(inputs):
         raise BadParameter(
-            f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs. "
+            f"raw_input_contents has {len(raw)} entries for {len(inputs)} inputs. "
             "Give every input's bytes there, or none."
         )
-    if raw and any(tensor.HasField("contents") for tensor in request.inputs):
+    if raw and any(tensor.HasField("contents") for tensor in inputs):
         raise BadParameter("An input's values are in raw_input_contents or in its own contents, not in both.")
     if raw:
-        return [oip.Tensor(t.name, t.datatype, tuple(t.shape), raw=r) for t, r in zip(request.inputs, raw, strict=True)]
-    return [oip.Tensor(t.name, t.datatype, tuple(t.shape), values=_values(t)) for t in request.inputs]
+        return [oip.Tensor(t.name, t.datatype, tuple(t.shape), raw=r) for t, r in zip(inputs, raw, strict=True)]
+    return [oip.Tensor(t.name, t.datatype, tuple(t.shape), values=_values(t)) for t in inputs]
 
 
 def _values(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:

@@ -18,6 +18,7 @@ from adaptseg_serve.grpc.segmentation import SegmentationService
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+from adaptseg_serve.grpc.wire import RawTensors
 from adaptseg_serve.security import BearerInterceptor, Tokens, server_credentials
 from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.settings import Settings
@@ -35,7 +36,7 @@ class GrpcServer:
         self._address = _address(settings.grpc_host, settings.grpc_port)
         self._options = _options(settings.max_body_bytes, settings.max_streams, settings.workers)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
-        self._interceptors = (Observed(), *tokens)
+        self._interceptors = (Observed(), *tokens, RawTensors())
         self._credentials = server_credentials(settings)
         self._streams = Streams(settings.max_streams)
         self._health = health.HealthServicer()

@@ -77,7 +77,7 @@ def write_answer(request: InferRequest, answers: Sequence[Segmentation], name: s
     if request.id:
         document["id"] = request.id
     header = json.dumps(document, separators=(",", ":")).encode()
-    return (header + data if request.binary else header), len(header)
+    return (b"".join((header, data)) if request.binary else header), len(header)
 
 
 def _length(body: bytes, header_length: str | None) -> int:

@@ -29,7 +29,7 @@ class GeneratorConfig:
     aspp_branches: Literal[2, 4] = 4
     """Dilations 6, 12, 18, 24 (the paper), or 6 and 12 only (what the reference code computes)."""
     detail: bool = False
-    """lite0's: the main level is corrected by features at a quarter of the image's size, for poles, signs and people."""
+    """lite0's: the main level is corrected by features at a quarter of the image's size: poles, signs, people."""
     bn: BatchNormMode = "frozen"
     """frozen: statistics stay as pretrained. reference: they follow source and target batches (reference code)."""
     weights: str = "imagenet"

@@ -14,6 +14,7 @@ from types import GeneratorType
 import torch
 
 from adaptseg_serve.labels import find_label_set
+from adaptseg_serve.memory import keep_freed_memory
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, OptimiserConfig, TrainConfig
@@ -22,7 +23,6 @@ from adaptseg_training.data.skipping import Skips
 from adaptseg_training.devices import choose_device
 from adaptseg_training.domains import Domains, open_domains, step_batches
 from adaptseg_training.failures import attempt
-from adaptseg_training.memory import keep_freed_memory
 from adaptseg_training.precision import set_up_arithmetic
 
 WARM_UP, TIMED = 1, 2

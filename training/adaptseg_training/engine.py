@@ -9,6 +9,7 @@ import torch
 
 from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.labels import find_label_set
+from adaptseg_serve.memory import keep_freed_memory
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.agreement import Ready, check_alike, step_seed
 from adaptseg_training.checkpoint import last_checkpoint
@@ -21,7 +22,6 @@ from adaptseg_training.failures import attempt, end_of_run
 from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_code, name_of
 from adaptseg_training.levels import uses_target
 from adaptseg_training.lock import locked
-from adaptseg_training.memory import keep_freed_memory
 from adaptseg_training.observe import is_scored, preview, score
 from adaptseg_training.precision import set_up_arithmetic
 from adaptseg_training.progress import Reporter

@@ -9,7 +9,7 @@ OUTPUT_STRIDE = 8
 
 
 class Features(NamedTuple):
-    """Two depths of a backbone, both (N, channels, h, w) at an eighth of the image's size, and perhaps an earlier one."""
+    """Two depths of a backbone, both (N, channels, h, w) at an eighth of the image's size, perhaps an earlier one."""
 
     conv4: Tensor | None
     """Input of the aux head; None from a backbone that has no aux level."""

@@ -76,7 +76,8 @@ def _norms(generator: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 def _unfolded(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d, what: str) -> Tensor:
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     factor = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
     expected = norm.bias.detach() - norm.running_mean * factor
     if bias is None or bias.shape != expected.shape or not torch.allclose(bias, expected, rtol=2e-3, atol=2e-3):

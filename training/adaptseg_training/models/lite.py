@@ -16,7 +16,7 @@ _BN_EPS = 1e-3
 
 
 class Lite0(nn.Module):
-    """(N, 3, H, W) -> conv4 (N, 112, h, w), conv5 (N, 320, h, w), h = ceil(H / 8), and fine (N, 24, ceil(H / 4), ...)."""
+    """(N, 3, H, W) -> conv4 (N, 112, h, w), conv5 (N, 320, h, w), fine (N, 24, 2h, 2w), where h is about H / 8."""
 
     conv4_channels = 112
     conv5_channels = 320

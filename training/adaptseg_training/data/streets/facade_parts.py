@@ -81,7 +81,7 @@ def _glazing(texels: Image, lit: Image, area: tuple[int, int, int, int], rng: np
 
 
 def _reflection(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(rows, columns, 3) float32 R, G, B: trees, sky and houses across the street, mirrored in patches of dark glass."""
+    """(rows, columns, 3) float32 R, G, B: trees, sky and houses across the street, mirrored in dark glass."""
     seen = np.asarray(_REFLECTED[int(rng.integers(len(_REFLECTED)))], np.float32) * np.float32(rng.uniform(0.4, 1.0))
     patches = crop(fractal_tile(24, coarsest=8, falloff=0.8), rng, rows, columns)
     share = 1 / (1 + np.exp(-2.2 * (patches - np.float32(rng.normal(0.4, 0.7)))))
