@@ -57,6 +57,29 @@ def bundle(checkpoint: Path) -> Path:
     return folder
 
 
+def test_class_offsets_are_in_the_graph_and_in_the_record(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+    words = ["--class-offsets", "vegetation=-2", "sidewalk=1.5"]
+    assert main([str(checkpoint), str(tmp_path / "b"), *words]) == 0
+    image = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
+    plain, shifted = (
+        onnxruntime.InferenceSession(folder / MODEL).run(["logits"], {"image": image})[0]
+        for folder in (bundle, tmp_path / "b")
+    )
+    expected = np.zeros((1, 19, 1, 1), np.float32)
+    expected[:, CITYSCAPES.train_id("vegetation")], expected[:, CITYSCAPES.train_id("sidewalk")] = -2, 1.5
+    assert np.abs(shifted - plain - expected).max() < 1e-4
+    assert open_bundle(tmp_path / "b").manifest["training"]["class_offsets"] == {"vegetation": -2.0, "sidewalk": 1.5}
+    assert open_bundle(bundle).manifest["training"]["class_offsets"] == {}
+
+
+def test_unknown_class_offsets_are_refused_before_the_long_part(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(checkpoint), str(tmp_path / "b"), "--class-offsets", "sidewolk=1"]) != 0
+    assert "perhaps you meant 'sidewalk'" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_bundle_records_where_it_comes_from(bundle: Path) -> None:
     opened = open_bundle(bundle)
     assert (opened.name, opened.preprocess.size, opened.labels.names) == ("exported", SIZE, CITYSCAPES.names)

@@ -31,6 +31,7 @@ from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import Checkpoint, load_checkpoint, load_generator, model_size
 from adaptseg_training.models.generator import preprocess_spec
+from adaptseg_training.models.offsets import add_offsets, parse_offsets
 from adaptseg_training.parsing import to_settings
 
 Say = Callable[[str], None]
@@ -40,7 +41,10 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
     """Write `options.bundle`; `say` is told each stage. Raises AdaptSegError, with nothing written, if it can't."""
     checkpoint, size = _open(options, say)
     spec = preprocess_spec(checkpoint.config.generator, options.size or size)
-    deployment = Deployment(MainLevel(load_generator(checkpoint)), spec).eval()
+    labels = find_label_set(checkpoint.config.label_set)
+    generator, offsets = load_generator(checkpoint), parse_offsets(options.class_offsets, labels)
+    add_offsets(generator, offsets, labels)
+    deployment = Deployment(MainLevel(generator), spec).eval()
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / MODEL
         say("tracing the generator ...")
@@ -49,7 +53,7 @@ def export(options: ExportOptions, say: Say = print) -> Parity:
         say(f"comparing onnxruntime with PyTorch ({model.stat().st_size / 1e6:.1f} MB graph) ...")
         parity = compare(deployment, model, probes(spec, options.images), options.weights)
         require(parity)
-        unscored = record(checkpoint, options, spec, parity)
+        unscored = record(checkpoint, options, spec, parity, offsets)
         if options.score is not None:
             say("scoring the graph on labelled images ...")
         scored = score(options, model, unscored)
@@ -102,7 +106,9 @@ def _open(options: ExportOptions, say: Say) -> tuple[Checkpoint, tuple[int, int]
     return checkpoint, model_size(checkpoint.config)
 
 
-def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec, parity: Parity) -> Record:
+def record(
+    checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec, parity: Parity, offsets: dict[str, float]
+) -> Record:
     """What the bundle says about itself."""
     config, settings = checkpoint.config, without_folders(to_settings(checkpoint.config))
     if options.from_adaptsegnet:  # how the authors trained isn't in their file
@@ -118,6 +124,7 @@ def record(checkpoint: Checkpoint, options: ExportOptions, spec: PreprocessSpec,
             "command": shlex.join(without_folders(word) for word in shlex.split(checkpoint.command)),
             "step": checkpoint.step,
             "note": options.note,
+            "class_offsets": offsets,
             "config": settings,
         },
         metrics={"during training": checkpoint.metrics} if checkpoint.metrics else {},

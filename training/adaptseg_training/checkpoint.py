@@ -10,18 +10,21 @@ Nothing in a checkpoint is unpickled, so one from a stranger is data, not code.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError
 from adaptseg_training.parsing import from_settings
+
+if TYPE_CHECKING:
+    from adaptseg_training.models.generator import Generator
 
 RECORD, GENERATOR, TRAINING = "checkpoint.json", "generator.safetensors", "training.pt"
 FOLDER, BEST, PREFIX = "checkpoints", "best", "step_"
@@ -60,7 +63,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} is damaged or of another release ({error!r}).") from error
 
 
-def load_generator(checkpoint: Checkpoint) -> nn.Module:
+def load_generator(checkpoint: Checkpoint) -> "Generator":
     """The checkpoint's generator on the CPU, in eval mode."""
     from adaptseg_training.models.generator import build_generator
 

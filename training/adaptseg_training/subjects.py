@@ -1,17 +1,20 @@
 """What can be scored: a checkpoint or a bundle, opened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from adaptseg_serve.bundle import MANIFEST, open_bundle
+from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator, model_size
 from adaptseg_training.devices import choose_device
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.generator import preprocess_spec
+from adaptseg_training.models.offsets import add_offsets, parse_offsets
 
 Size = tuple[int, int]
 
@@ -40,10 +43,14 @@ def bundle_subject(path: Path, size: Size | None = None) -> Subject:
     return Subject(load_predictor(bundle), spec, bundle.labels.name, f"{bundle.name} {bundle.version}")
 
 
-def checkpoint_subject(path: Path, size: Size | None = None, device: str = "cpu") -> Subject:
+def checkpoint_subject(
+    path: Path, size: Size | None = None, device: str = "cpu", class_offsets: Sequence[str] = ()
+) -> Subject:
     """A checkpoint, or a run's best or last one; its own size is the one it was trained for."""
     checkpoint, place = load_checkpoint(path), choose_device(device)
     spec = preprocess_spec(checkpoint.config.generator, size or model_size(checkpoint.config))
+    labels = find_label_set(checkpoint.config.label_set)
     generator = load_generator(checkpoint).to(place)
+    add_offsets(generator, parse_offsets(class_offsets, labels), labels)
     predictor = GeneratorPredictor(generator, spec, place)
     return Subject(predictor, spec, checkpoint.config.label_set, f"{path} step {checkpoint.step}", generator)

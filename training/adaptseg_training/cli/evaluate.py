@@ -50,6 +50,8 @@ class EvaluateOptions:
     """Classes to leave out of a second mean: --exclude bicyclist."""
     size: Annotated[tuple[int, int] | None, arg(metavar="HEIGHT WIDTH")] = None
     """Size the model sees images at; its own if not given."""
+    class_offsets: Annotated[tuple[str, ...], arg(metavar="CLASS=NUMBER ...")] = ()
+    """Score a checkpoint as adaptseg-export would deploy it with these: vegetation=-2 sidewalk=1.5."""
     at: Literal["label", "model"] = "label"
     """Count pixels at the label map's size (the paper's way), or at the model's (label maps shrunk to it)."""
     out: Path | None = None
@@ -82,7 +84,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
         subject = bundle_subject(options.bundle, options.size)
     else:
         assert options.checkpoint is not None
-        subject = checkpoint_subject(options.checkpoint, options.size, options.device)
+        subject = checkpoint_subject(options.checkpoint, options.size, options.device, options.class_offsets)
     if images.label_set is None:
         print(json.dumps(label_free_summary(subject, images, options)))
         return 0
@@ -125,6 +127,8 @@ def label_free_summary(subject: "Subject", images: "ImageSet", options: Evaluate
 def _check(options: EvaluateOptions) -> None:
     if (options.checkpoint is None) == (options.bundle is None):
         raise ConfigError("give either --checkpoint or --bundle.")
+    if options.class_offsets and options.bundle is not None:
+        raise ConfigError("--class-offsets is for a checkpoint: a bundle has its own.")
     if options.size is not None and min(options.size) < 32:
         raise ConfigError(f"--size is {options.size}; height and width must be 32 or more.")
     if options.worst < 0:
