@@ -2,10 +2,12 @@
 
     python benchmarks/adaptation.py --camvid CAMVID --streets STREETS --out OUT            on a CPU, an hour or more
     python benchmarks/adaptation.py ... --profile full --seeds 0 1 2                        on a GPU
+    python benchmarks/adaptation.py ... --profile short_vgg16 --vgg-weights FILE            on a CPU that knows bf16
 
-Rows are the presets streets_to_camvid_*_lite0 and day_to_dusk_*_lite0. Profile `full` trains each from ImageNet as
-its preset says. Profile `short` is for a CPU: one source-only run for each seed, from which every row goes on for as
-many steps again as every other; `control` is source-only going on, so that a gain is adaptation's and not length's.
+Rows are the presets streets_to_camvid_*_lite0 and day_to_dusk_*_lite0, in the profiles *_vgg16 those of VGG-16. Profile
+`full` trains each from ImageNet as its preset says. Profile `short` is for a CPU: one source-only run for each seed,
+from which every row goes on for as many steps as every other; `control` is source-only going on, so that a gain is
+adaptation's and not length's.
 
 A finished run is kept, an interrupted one goes on where it stopped: start the command again. Scores are of the last
 checkpoint, never of the best one, on all images, with scores upsampled to the label maps' size. OUT/results.json has
@@ -44,6 +46,7 @@ class Profile:
     """How long and how large; lengths in steps."""
 
     flags: tuple[str, ...] = ()
+    backbone: str = "lite0"
     rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
     warm_start: int = 0
     """Steps of the source-only run that the other rows start from; 0: from ImageNet."""
@@ -52,15 +55,25 @@ class Profile:
 
 
 QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
+ADAMW = tuple(["--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01"])
 SMALL = ("--source.size", "192", "256", "--evaluate.size", "240", "320")
 PROFILES = {
     "full": Profile(),
+    "full_vgg16": Profile(backbone="vgg16", rows=("source_only", "feature", "single", "single_ls", "oracle")),
     # Features of 192x256 images are too small for five halvings: no feature-level row.
     "short": Profile(
         (*SMALL, *QUICK),
-        ("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
+        rows=("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
         warm_start=240,
         more=120,
+    ),
+    # A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps.
+    "short_vgg16": Profile(
+        (*SMALL, *QUICK, "--run.precision", "bf16", *ADAMW),
+        backbone="vgg16",
+        rows=("control", "single", "single_ls", "oracle"),
+        warm_start=360,
+        more=360,
     ),
 }
 
@@ -88,7 +101,7 @@ def main() -> int:
     for seed in options.seeds:
         for gap in options.gaps:
             for row in rows if not options.rows else [r for r in rows if r in options.rows or r == "base"]:
-                if _preset(gap, row) not in preset_names():
+                if _preset(gap, row, profile.backbone) not in preset_names():
                     continue
                 plan = _plan(profile, gap, row, seed, options)
                 _train(plan, options.out)
@@ -102,6 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--camvid", type=Path, required=True, help="CamVid: train/ and val/, images/ and labels/")
     parser.add_argument("--streets", type=Path, help="synthetic_streets; for the gap streets_to_camvid")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--vgg-weights", default="imagenet", help="of the profiles *_vgg16: a file of ImageNet weights")
     parser.add_argument("--profile", choices=PROFILES, default="short")
     parser.add_argument("--gaps", nargs="+", choices=get_args(Gap), default=["streets_to_camvid"])
     parser.add_argument("--rows", nargs="+", default=[], help="only these rows")
@@ -109,14 +123,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _preset(gap: str, row: str) -> str:
-    return f"{gap}_{'source_only' if row in ('base', 'control') else row}_lite0"
+def _preset(gap: str, row: str, backbone: str) -> str:
+    return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{backbone}"
 
 
 def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
     source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
     roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
     flags = [*profile.flags, "--run.seed", str(seed)]
+    weights = options.vgg_weights if profile.backbone == "vgg16" else "imagenet"
     if row not in SOURCE_ROWS:
         roots += ["--target.root", str(options.camvid)]
         flags += ["--target.size", "192", "256"] if "--source.size" in profile.flags else []
@@ -128,8 +143,9 @@ def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Nam
         flags += ["--run.evaluate-every", "60"]
         if row not in ("base", "oracle"):
             base = options.out / f"{gap}_base_s{seed}" / "checkpoints" / f"step_{profile.warm_start:08d}"
-            flags += ["--generator.weights", str(base / "generator.safetensors")]
-    return Plan(gap, row, seed, (_preset(gap, row), *roots, *flags), stop)
+            weights = str(base / "generator.safetensors")
+    preset = _preset(gap, row, profile.backbone)
+    return Plan(gap, row, seed, (preset, *roots, *flags, "--generator.weights", weights), stop)
 
 
 def _train(plan: Plan, out: Path) -> None:

@@ -16,6 +16,9 @@ from adaptseg_training.levels import uses_target
 from adaptseg_training.presets import preset_names
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+OPTIONS = argparse.Namespace(
+    camvid=Path("camvid"), streets=Path("streets"), out=Path("out"), vgg_weights="vgg.safetensors"
+)
 
 
 @pytest.fixture
@@ -26,28 +29,39 @@ def adaptation(monkeypatch: pytest.MonkeyPatch) -> Any:
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("profile", ["short", "full"])
+@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16"])
 @pytest.mark.parametrize("gap", ["streets_to_camvid", "day_to_dusk"])
 def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, profile: str, gap: str) -> None:
-    options = argparse.Namespace(camvid=Path("camvid"), streets=Path("streets"), out=Path("out"))
-    rows = [r for r in ("base", *adaptation.PROFILES[profile].rows) if adaptation._preset(gap, r) in preset_names()]
-    assert {"oracle", "single", "multi", "dacs"} < set(rows)
+    backbone = adaptation.PROFILES[profile].backbone
+    rows = [
+        r
+        for r in ("base", *adaptation.PROFILES[profile].rows)
+        if adaptation._preset(gap, r, backbone) in preset_names()
+    ]
+    assert set(rows) > (
+        {"oracle", "single", "multi", "dacs"} if backbone == "lite0" else {"oracle", "single", "single_ls"}
+    )
     for row in rows:
-        plan = adaptation._plan(adaptation.PROFILES[profile], gap, row, 3, options)
+        plan = adaptation._plan(adaptation.PROFILES[profile], gap, row, 3, OPTIONS)
         config = parse_command(plan.arguments)[1]
         assert uses_target(config) == (row not in adaptation.SOURCE_ROWS), row
         assert config.run.seed == 3
         assert config.evaluate is not None
         assert config.target is None or config.target.size == config.source.size
-        if profile == "short" and row not in ("base", "oracle"):
-            assert config.generator.weights.endswith(f"{gap}_base_s3/checkpoints/step_00000240/generator.safetensors")
+        assert config.generator.backbone == backbone
+        start = adaptation.PROFILES[profile].warm_start
+        if start and row not in ("base", "oracle"):
+            base = f"{gap}_base_s3/checkpoints/step_{start:08d}/generator.safetensors"
+            assert config.generator.weights.endswith(base)
+        else:
+            assert config.generator.weights == ("vgg.safetensors" if backbone == "vgg16" else "imagenet")
 
 
-def test_all_rows_of_the_short_profile_are_trained_for_equally_many_steps(adaptation: Any) -> None:
-    short = adaptation.PROFILES["short"]
-    options = argparse.Namespace(camvid=Path("camvid"), streets=Path("streets"), out=Path("out"))
-    steps = {row: adaptation._plan(short, "streets_to_camvid", row, 0, options).stop_step for row in short.rows}
-    plans = [adaptation._plan(short, "streets_to_camvid", row, 0, options) for row in short.rows]
+@pytest.mark.parametrize("profile", ["short", "short_vgg16"])
+def test_all_rows_of_the_short_profiles_are_trained_for_equally_many_steps(adaptation: Any, profile: str) -> None:
+    short = adaptation.PROFILES[profile]
+    plans = [adaptation._plan(short, "streets_to_camvid", row, 0, OPTIONS) for row in short.rows]
+    steps = {plan.row: plan.stop_step for plan in plans}
     configs = [parse_command(plan.arguments)[1] for plan in plans]
     assert all(config.run.stop_step == config.optimiser.schedule_steps for config in configs)
     whole = {s + (0 if row == "oracle" else short.warm_start) for row, s in steps.items()}
