@@ -55,7 +55,7 @@ class Profile:
 
 
 QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
-ADAMW = tuple(["--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01"])
+ADAMW = ("--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01")
 SMALL = ("--source.size", "192", "256", "--evaluate.size", "240", "320")
 PROFILES = {
     "full": Profile(),
