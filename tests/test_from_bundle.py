@@ -19,7 +19,7 @@ from adaptseg_training.config import GeneratorConfig
 from adaptseg_training.data.streets import render_street
 from adaptseg_training.models import Generator, Normalise, build_generator, preprocess_spec
 
-PACKAGED = GeneratorConfig(backbone="lite0", weights="packaged")
+PACKAGED = GeneratorConfig(backbone="lite0", weights="packaged", detail=True)
 
 
 def _logits(generator: Generator, image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
@@ -52,7 +52,7 @@ def test_nothing_but_the_aux_head_is_left_at_initialisation(caplog: pytest.LogCa
 def test_a_folder_is_as_good_as_the_name(tmp_path: Path) -> None:
     shutil.copytree(packaged_bundle(), tmp_path / "b")
     named, placed = (
-        build_generator(GeneratorConfig(backbone="lite0", weights=weights), 19, aux=False)
+        build_generator(GeneratorConfig(backbone="lite0", weights=weights, detail=True), 19, aux=False)
         for weights in ("packaged", str(tmp_path / "b"))
     )
     for name, tensor in named.state_dict().items():
@@ -67,6 +67,11 @@ def test_weights_that_were_folded_keep_their_size() -> None:
         assert 0.5 < unfolded[name].std() / started[name].std() < 2
 
 
+def test_a_finer_level_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"--generator\.detail"):
+        build_generator(GeneratorConfig(backbone="lite0", weights="packaged"), 19, aux=False)
+
+
 def test_another_batch_norm_is_noticed(tmp_path: Path) -> None:
     bundle = tmp_path / "b"
     shutil.copytree(packaged_bundle(), bundle)
@@ -76,7 +81,7 @@ def test_another_batch_norm_is_noticed(tmp_path: Path) -> None:
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
     _replace_model(bundle, model)
     with pytest.raises(ConfigError, match=r"backbone\.stem\.0.*another batch norm.*generator\.safetensors"):
-        build_generator(GeneratorConfig(backbone="lite0", weights=str(bundle)), 19, aux=False)
+        build_generator(GeneratorConfig(backbone="lite0", weights=str(bundle), detail=True), 19, aux=False)
 
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:

@@ -34,14 +34,16 @@ def read_bundle_tensors(place: str, generator: nn.Module) -> dict[str, Tensor]:
     """The weights of the bundle `place` by their names in `generator`, which must hold the batch norm of its training.
 
     What the graph stores as fp16 comes back to 11 bits. The aux head isn't in a bundle. Raises BundleError for what
-    is no bundle, ConfigError for one of another backbone or with another batch norm.
+    is no bundle, ConfigError for one of another backbone, another batch norm or a `detail` that `generator` lacks.
     """
     bundle = open_bundle(packaged_bundle() if place == PACKAGED else place)
     if bundle.manifest.get("generator", {}).get("backbone") != "lite0":
         raise ConfigError(f"{bundle.path} isn't of the light generator; give its checkpoint's generator.safetensors.")
-    norms = _norms(generator)
+    convolutions, norms = _convolutions(bundle), _norms(generator)
+    if "detail.mix" in convolutions and getattr(generator, "detail", None) is None:
+        raise ConfigError(f"{bundle.path} has a finer main level. Say --generator.detail.")
     tensors: dict[str, Tensor] = {}
-    for name, (weight, bias) in _convolutions(bundle).items():
+    for name, (weight, bias) in convolutions.items():
         if name in norms:
             tensors[f"{name}.weight"] = _unfolded(weight, bias, norms[name], f"{name} of {bundle.path}")
         else:
