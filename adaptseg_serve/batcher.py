@@ -13,12 +13,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
@@ -53,14 +53,16 @@ class Batcher:
         self._waiting = Waiting()
         self._pace = 0.0
         self._closing = False
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._loop = asyncio.get_running_loop()
+        self._device = DeviceThread(self._predict, self._loop, self._done)
         self._nobodys = contextvars.Context()
         """A batch must not start in the context (request id, trace) of whoever came first."""
         self._begin: asyncio.Handle | None = None
         """The next look at what waits, where one is due."""
         self._running: list[Item] | None = None
         """What the device works on."""
+        self._started = 0.0
+        """When it began to, in time.monotonic() seconds."""
         self._alone = deque[Item]()
         """Of a batch that failed: what runs again by itself, before anything else."""
         self._finished = asyncio.Event()
@@ -106,16 +108,13 @@ class Batcher:
         self._waiting.append(item)
         self._metrics.depth(self.depth)
         self._rouse()
-        limit = asyncio.timeout(None if deadline is None else deadline - now)
+        end = None if deadline is None else self._loop.call_later(deadline - now, self._expire, item)
         try:
-            async with limit:
-                return await item.future
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise DeadlineExceeded("The request's deadline passed before its answer. Allow it more time.") from None
+            return await item.future
         finally:
-            self._forget(item, "deadline" if limit.expired() else "cancelled")
+            if end is not None:
+                end.cancel()
+            self._forget(item, "cancelled")
 
     async def close(self, grace: float = 0.0) -> None:
         """Accept nothing more, finish what waits and runs, but give up on what still waits after `grace` seconds."""
@@ -125,13 +124,17 @@ class Batcher:
             await asyncio.wait_for(self._finished.wait(), grace)
         self._give_up()
         await self._finished.wait()
-        self._device.shutdown()
+        self._device.close()
 
     def _give_up(self) -> None:
         while items := self._waiting.take(self._max_batch):
             for item in items:
                 item.fail(Busy("The service shut down before this request's turn. Try again.", 5.0))
         self._metrics.depth(0)
+
+    def _expire(self, item: Item) -> None:
+        self._forget(item, "deadline")
+        item.fail(DeadlineExceeded("The request's deadline passed before its answer. Allow it more time."))
 
     def _forget(self, item: Item, reason: Literal["deadline", "cancelled"]) -> None:
         """Drop `item` if it still waits; what runs or is done is past that."""
@@ -184,21 +187,19 @@ class Batcher:
 
     def _run_batch(self, batch: list[Item]) -> None:
         self._metrics.batch(len(batch))
-        self._running, started = batch, time.monotonic()
-        future = self._device.submit(self._predict, batch)
-        # From the device's thread, whose context is empty.
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._done, started, done))
+        self._running, self._started = batch, time.monotonic()
+        self._device.run(batch)
 
-    def _done(self, started: float, future: "Future[list[Result]]") -> None:
+    def _done(self, outcome: list[Result] | BaseException) -> None:
         """Answer each item of the batch that ran; if it failed, its items run alone."""
         batch, self._running = self._running or [], None
-        error, now = future.exception(), time.monotonic()
-        if error is None:
+        started, now = self._started, time.monotonic()
+        if not isinstance(outcome, BaseException):
             self._pace = now - started
-            for item, (label_map, scored) in zip(batch, future.result(), strict=True):
+            for item, (label_map, scored) in zip(batch, outcome, strict=True):
                 item.answer(Answer(label_map, started - item.arrived, now - started, scored))
         elif len(batch) == 1:
-            batch[0].fail(_raisable(error))
+            batch[0].fail(_raisable(outcome))
         else:
             self._alone.extend(batch)
         self._start()

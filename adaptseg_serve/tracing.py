@@ -49,15 +49,18 @@ def add_stage(parent: Span, name: str, seconds: float, ago: float) -> None:
     child.end(ended)
 
 
-def end(span: Span, protocol: str, status: int | str, reason: str) -> None:
-    """End the request's span with what came of it; a server's own failure marks it as an error."""
+def end(span: Span, protocol: str, status: int | str, reason: str, ended: float) -> None:
+    """End the request's span with what came of it; a server's own failure marks it as an error.
+
+    ended: time.time() seconds.
+    """
     span.set_attribute("rpc.system" if protocol == "grpc" else "network.protocol.name", protocol)
     span.set_attribute("rpc.response.status_code" if protocol == "grpc" else "http.response.status_code", status)
     if reason:
         span.set_attribute("error.type", reason)
     if status == "INTERNAL" or (isinstance(status, int) and status >= 500):
         span.set_status(Status(StatusCode.ERROR))
-    span.end()
+    span.end(round(ended * 1e9))
 
 
 def _exporter(traces: str) -> SpanExporter:

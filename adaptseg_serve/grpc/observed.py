@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from adaptseg_serve.http.middleware import request_id_of
-from adaptseg_serve.record import RequestRecord, recording
+from adaptseg_serve.record import RequestRecord, WriteLater, recording
 
 QUIET = ("/grpc.", "/inference.GRPCInferenceService/Server", "/inference.GRPCInferenceService/ModelReady")
 """Health, reflection and the like: logged at level debug."""
@@ -24,24 +24,31 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs only
     """Records each call, its status and, where there is one request, its bytes."""
 
+    def __init__(self) -> None:
+        self._later = WriteLater()
+
+    def flush(self) -> None:
+        """Write what is recorded so far; for when the server stops."""
+        self._later.flush()
+
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
         if handler is None:
             return None
         if handler.unary_unary is not None:
             plain = handler._replace(request_deserializer=None, response_serializer=None)
-            return plain._replace(unary_unary=_one(handler, details))
+            return plain._replace(unary_unary=_one(handler, details, self._later))
         if handler.stream_stream is not None:
             stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
-            return handler._replace(stream_stream=stream(handler.stream_stream, details))
+            return handler._replace(stream_stream=stream(handler.stream_stream, details, self._later))
         return handler
 
 
-def _one(handler: Any, details: Any) -> Any:
+def _one(handler: Any, details: Any, later: WriteLater) -> Any:
     """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
 
     async def recorded(data: bytes, context: Any) -> bytes:
-        with _recording(details, context) as record:
+        with _recording(details, context, later) as record:
             record.bytes_in = len(data)
             request = None
             try:
@@ -64,11 +71,11 @@ async def _read(handler: Any, data: bytes, context: Any) -> Any:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is not what the .proto file says.")
 
 
-def _written(answer: Any, details: Any) -> Any:
+def _written(answer: Any, details: Any, later: WriteLater) -> Any:
     """A stream whose handler writes its responses to the context."""
 
     async def recorded(requests: AsyncIterator[Any], context: Any) -> None:
-        with _recording(details, context):
+        with _recording(details, context, later):
             try:
                 await answer(requests, context)
             except grpc.aio.AbortError as error:
@@ -77,11 +84,11 @@ def _written(answer: Any, details: Any) -> Any:
     return recorded
 
 
-def _yielded(answer: Any, details: Any) -> Any:
+def _yielded(answer: Any, details: Any, later: WriteLater) -> Any:
     """A stream whose handler yields its responses."""
 
     async def recorded(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        with _recording(details, context):
+        with _recording(details, context, later):
             try:
                 async for response in answer(requests, context):
                     yield response
@@ -99,10 +106,10 @@ def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
 
 
 @contextmanager
-def _recording(details: Any, context: Any) -> Iterator[RequestRecord]:
+def _recording(details: Any, context: Any, later: WriteLater) -> Iterator[RequestRecord]:
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     request_id = request_id_of(metadata) or uuid.uuid4().hex
-    with recording("grpc", details.method, request_id, metadata, later=True) as record:
+    with recording("grpc", details.method, request_id, metadata, later) as record:
         try:
             yield record
         except (asyncio.CancelledError, GeneratorExit):

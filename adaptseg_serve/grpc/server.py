@@ -36,7 +36,8 @@ class GrpcServer:
         self._address = _address(settings.grpc_host, settings.grpc_port)
         self._options = _options(settings.max_body_bytes, settings.max_streams, settings.workers)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
-        self._interceptors = (Observed(), *tokens, RawTensors())
+        self._observed = Observed()
+        self._interceptors = (self._observed, *tokens, RawTensors())
         self._credentials = server_credentials(settings)
         self._streams = Streams(settings.max_streams)
         self._health = health.HealthServicer()
@@ -71,6 +72,7 @@ class GrpcServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
+        self._observed.flush()
 
     async def _announce(self) -> None:
         status = HealthCheckResponse.SERVING if self._segmenter.ready else HealthCheckResponse.NOT_SERVING
