@@ -3,11 +3,13 @@
     python benchmarks/adaptation.py --camvid CAMVID --streets STREETS --out OUT            on a CPU, an hour or more
     python benchmarks/adaptation.py ... --profile full --seeds 0 1 2                        on a GPU
     python benchmarks/adaptation.py ... --profile short_vgg16 --vgg-weights FILE            on a CPU that knows bf16
+    python benchmarks/adaptation.py ... --profile long_vgg16 --vgg-weights FILE             the same, an hour and more
 
 Rows are the presets streets_to_camvid_*_lite0 and day_to_dusk_*_lite0, in the profiles *_vgg16 those of VGG-16. Profile
 `full` trains each from ImageNet as its preset says. Profile `short` is for a CPU: one source-only run for each seed,
 from which every row goes on for as many steps as every other; `control` is source-only going on, so that a gain is
-adaptation's and not length's.
+adaptation's and not length's. Rows of a second stage go on from a row of the first: `dacs_stage2` from the adapted one,
+`control_stage2`, its floor, from `control`.
 
 A finished run is kept, an interrupted one goes on where it stopped: start the command again. Scores are of the last
 checkpoint, never of the best one, on all images, with scores upsampled to the label maps' size. OUT/results.json has
@@ -20,8 +22,8 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal, get_args
@@ -35,7 +37,7 @@ from adaptseg_training.data.domains import open_domain
 from adaptseg_training.presets import preset_names
 
 Gap = Literal["streets_to_camvid", "day_to_dusk"]
-SOURCE_ROWS = ("base", "control", "source_only", "oracle")
+SOURCE_ROWS = ("base", "control", "control_stage2", "source_only", "oracle")
 """Rows that see no unlabelled image."""
 SPLITS: dict[Gap, str] = {"streets_to_camvid": "val", "day_to_dusk": "dusk"}
 PAPER, BEYOND = ("feature", "single", "multi", "multi_ls"), ("entropy", "fda", "dacs")
@@ -52,6 +54,21 @@ class Profile:
     """Steps of the source-only run that the other rows start from; 0: from ImageNet."""
     more: int = 0
     """Steps of each row after the warm start."""
+    second: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Rows of a second stage: whose preset each has, and which row it goes on from."""
+    second_more: int = 0
+    """Steps of each such row."""
+    evaluate_every: int = 60
+
+    @property
+    def all_rows(self) -> tuple[str, ...]:
+        """In the order they are trained."""
+        adapted = [row for row in self.rows if row != "oracle"]
+        return (*(("base",) if self.warm_start else ()), *adapted, *self.second, "oracle")
+
+    def preset(self, gap: str, row: str) -> str:
+        row = self.second[row][0] if row in self.second else row
+        return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{self.backbone}"
 
 
 QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
@@ -75,6 +92,17 @@ PROFILES = {
         warm_start=360,
         more=360,
     ),
+    # The rows part after two hundred adversarial steps: thrice as many, and self-training as a second stage.
+    "long_vgg16": Profile(
+        (*SMALL, *QUICK, "--run.precision", "bf16", *ADAMW),
+        backbone="vgg16",
+        rows=("control", "single_ls", "oracle"),
+        warm_start=360,
+        more=1080,
+        second={"control_stage2": ("control", "control"), "dacs_stage2": ("dacs", "single_ls")},
+        second_more=360,
+        evaluate_every=180,
+    ),
 }
 
 
@@ -96,12 +124,12 @@ class Plan:
 def main() -> int:
     options = _options()
     profile = PROFILES[options.profile]
-    rows = ("base", *profile.rows) if profile.warm_start else profile.rows
     results: list[dict[str, Any]] = []
     for seed in options.seeds:
         for gap in options.gaps:
-            for row in rows if not options.rows else [r for r in rows if r in options.rows or r == "base"]:
-                if _preset(gap, row, profile.backbone) not in preset_names():
+            for row in profile.all_rows:
+                left_out = options.rows and row not in ("base", *options.rows)
+                if left_out or profile.preset(gap, row) not in preset_names():
                     continue
                 plan = _plan(profile, gap, row, seed, options)
                 _train(plan, options.out)
@@ -123,10 +151,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _preset(gap: str, row: str, backbone: str) -> str:
-    return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{backbone}"
-
-
 def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
     source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
     roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
@@ -138,13 +162,17 @@ def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Nam
     stop = None
     if profile.warm_start:
         whole = profile.warm_start + profile.more
-        stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (profile.more,) * 2)
+        more = profile.second_more if row in profile.second else profile.more
+        stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (more, more))
         flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
-        flags += ["--run.evaluate-every", "60"]
+        flags += ["--run.evaluate-every", str(profile.evaluate_every)]
         if row not in ("base", "oracle"):
-            base = options.out / f"{gap}_base_s{seed}" / "checkpoints" / f"step_{profile.warm_start:08d}"
-            weights = str(base / "generator.safetensors")
-    preset = _preset(gap, row, profile.backbone)
+            first, steps = (
+                (profile.second[row][1], profile.more) if row in profile.second else ("base", profile.warm_start)
+            )
+            start = options.out / f"{gap}_{first}_s{seed}" / "checkpoints" / f"step_{steps:08d}"
+            weights = str(start / "generator.safetensors")
+    preset = profile.preset(gap, row)
     return Plan(gap, row, seed, (preset, *roots, *flags, "--generator.weights", weights), stop)
 
 

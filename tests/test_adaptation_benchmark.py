@@ -29,18 +29,13 @@ def adaptation(monkeypatch: pytest.MonkeyPatch) -> Any:
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16"])
+@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16", "long_vgg16"])
 @pytest.mark.parametrize("gap", ["streets_to_camvid", "day_to_dusk"])
 def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, profile: str, gap: str) -> None:
     backbone = adaptation.PROFILES[profile].backbone
-    rows = [
-        r
-        for r in ("base", *adaptation.PROFILES[profile].rows)
-        if adaptation._preset(gap, r, backbone) in preset_names()
-    ]
-    assert set(rows) > (
-        {"oracle", "single", "multi", "dacs"} if backbone == "lite0" else {"oracle", "single", "single_ls"}
-    )
+    made = adaptation.PROFILES[profile]
+    rows = [row for row in made.all_rows if made.preset(gap, row) in preset_names()]
+    assert set(rows) > ({"oracle", "single", "multi", "dacs"} if backbone == "lite0" else {"oracle", "single_ls"})
     for row in rows:
         plan = adaptation._plan(adaptation.PROFILES[profile], gap, row, 3, OPTIONS)
         config = parse_command(plan.arguments)[1]
@@ -50,14 +45,17 @@ def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, pro
         assert config.target is None or config.target.size == config.source.size
         assert config.generator.backbone == backbone
         start = adaptation.PROFILES[profile].warm_start
-        if start and row not in ("base", "oracle"):
+        if row in made.second:
+            first = f"{gap}_{made.second[row][1]}_s3/checkpoints/step_{made.more:08d}/generator.safetensors"
+            assert config.generator.weights.endswith(first)
+        elif start and row not in ("base", "oracle"):
             base = f"{gap}_base_s3/checkpoints/step_{start:08d}/generator.safetensors"
             assert config.generator.weights.endswith(base)
         else:
             assert config.generator.weights == ("vgg.safetensors" if backbone == "vgg16" else "imagenet")
 
 
-@pytest.mark.parametrize("profile", ["short", "short_vgg16"])
+@pytest.mark.parametrize("profile", ["short", "short_vgg16", "long_vgg16"])
 def test_all_rows_of_the_short_profiles_are_trained_for_equally_many_steps(adaptation: Any, profile: str) -> None:
     short = adaptation.PROFILES[profile]
     plans = [adaptation._plan(short, "streets_to_camvid", row, 0, OPTIONS) for row in short.rows]
