@@ -22,103 +22,19 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from adaptation_panels import draw_panels
+from adaptation_plans import PROFILES, SPLITS, Gap, Plan, plan_of
 from adaptation_plots import draw
 from contest import machine
 
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.presets import preset_names
-
-Gap = Literal["streets_to_camvid", "day_to_dusk"]
-SOURCE_ROWS = ("base", "control", "control_stage2", "source_only", "oracle")
-"""Rows that see no unlabelled image."""
-SPLITS: dict[Gap, str] = {"streets_to_camvid": "val", "day_to_dusk": "dusk"}
-PAPER, BEYOND = ("feature", "single", "multi", "multi_ls"), ("entropy", "fda", "dacs")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How long and how large; lengths in steps."""
-
-    flags: tuple[str, ...] = ()
-    backbone: str = "lite0"
-    rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
-    warm_start: int = 0
-    """Steps of the source-only run that the other rows start from; 0: from ImageNet."""
-    more: int = 0
-    """Steps of each row after the warm start."""
-    second: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Rows of a second stage: whose preset each has, and which row it goes on from."""
-    second_more: int = 0
-    """Steps of each such row."""
-    evaluate_every: int = 60
-
-    @property
-    def all_rows(self) -> tuple[str, ...]:
-        """In the order they are trained."""
-        adapted = [row for row in self.rows if row != "oracle"]
-        return (*(("base",) if self.warm_start else ()), *adapted, *self.second, "oracle")
-
-    def preset(self, gap: str, row: str) -> str:
-        row = self.second[row][0] if row in self.second else row
-        return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{self.backbone}"
-
-
-QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
-ADAMW = ("--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01")
-SMALL = ("--source.size", "192", "256", "--evaluate.size", "240", "320")
-PROFILES = {
-    "full": Profile(),
-    "full_vgg16": Profile(backbone="vgg16", rows=("source_only", "feature", "single", "single_ls", "oracle")),
-    # Features of 192x256 images are too small for five halvings: no feature-level row.
-    "short": Profile(
-        (*SMALL, *QUICK),
-        rows=("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
-        warm_start=240,
-        more=120,
-    ),
-    # A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps.
-    "short_vgg16": Profile(
-        (*SMALL, *QUICK, "--run.precision", "bf16", *ADAMW),
-        backbone="vgg16",
-        rows=("control", "single", "single_ls", "oracle"),
-        warm_start=360,
-        more=360,
-    ),
-    # The rows part after two hundred adversarial steps: thrice as many, and self-training as a second stage.
-    "long_vgg16": Profile(
-        (*SMALL, *QUICK, "--run.precision", "bf16", *ADAMW),
-        backbone="vgg16",
-        rows=("control", "single_ls", "oracle"),
-        warm_start=360,
-        more=1080,
-        second={"control_stage2": ("control", "control"), "dacs_stage2": ("dacs", "single_ls")},
-        second_more=360,
-        evaluate_every=180,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One row of one seed: the arguments of adaptseg-train but for the run's place."""
-
-    gap: Gap
-    row: str
-    seed: int
-    arguments: tuple[str, ...]
-    stop_step: int | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.gap}_{self.row}_s{self.seed}"
 
 
 def main() -> int:
@@ -131,7 +47,7 @@ def main() -> int:
                 left_out = options.rows and row not in ("base", *options.rows)
                 if left_out or profile.preset(gap, row) not in preset_names():
                     continue
-                plan = _plan(profile, gap, row, seed, options)
+                plan = plan_of(profile, gap, row, seed, options)
                 _train(plan, options.out)
                 results.append(_score(plan, options))
     _write(results, options)
@@ -149,31 +65,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", default=[], help="only these rows")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     return parser.parse_args()
-
-
-def _plan(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
-    source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
-    roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
-    flags = [*profile.flags, "--run.seed", str(seed)]
-    weights = options.vgg_weights if profile.backbone == "vgg16" else "imagenet"
-    if row not in SOURCE_ROWS:
-        roots += ["--target.root", str(options.camvid)]
-        flags += ["--target.size", "192", "256"] if "--source.size" in profile.flags else []
-    stop = None
-    if profile.warm_start:
-        whole = profile.warm_start + profile.more
-        more = profile.second_more if row in profile.second else profile.more
-        stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (more, more))
-        flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
-        flags += ["--run.evaluate-every", str(profile.evaluate_every)]
-        if row not in ("base", "oracle"):
-            first, steps = (
-                (profile.second[row][1], profile.more) if row in profile.second else ("base", profile.warm_start)
-            )
-            start = options.out / f"{gap}_{first}_s{seed}" / "checkpoints" / f"step_{steps:08d}"
-            weights = str(start / "generator.safetensors")
-    preset = profile.preset(gap, row)
-    return Plan(gap, row, seed, (preset, *roots, *flags, "--generator.weights", weights), stop)
 
 
 def _train(plan: Plan, out: Path) -> None:

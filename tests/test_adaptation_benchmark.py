@@ -25,26 +25,34 @@ OPTIONS = argparse.Namespace(
 def adaptation(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(BENCHMARKS)
     yield importlib.import_module("adaptation")
-    for name in ("adaptation", "adaptation_panels", "adaptation_plots", "contest"):
+    for name in ("adaptation", "adaptation_panels", "adaptation_plans", "adaptation_plots", "contest"):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16", "long_vgg16"])
+@pytest.fixture
+def plans(adaptation: Any) -> Any:
+    return sys.modules["adaptation_plans"]
+
+
+@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16", "feature_vgg16", "long_vgg16"])
 @pytest.mark.parametrize("gap", ["streets_to_camvid", "day_to_dusk"])
-def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, profile: str, gap: str) -> None:
-    backbone = adaptation.PROFILES[profile].backbone
-    made = adaptation.PROFILES[profile]
+def test_every_row_is_a_command_that_adapts_where_it_should(plans: Any, profile: str, gap: str) -> None:
+    made = plans.PROFILES[profile]
+    backbone = made.backbone
     rows = [row for row in made.all_rows if made.preset(gap, row) in preset_names()]
-    assert set(rows) > ({"oracle", "single", "multi", "dacs"} if backbone == "lite0" else {"oracle", "single_ls"})
+    assert "control" in rows or "source_only" in rows
+    assert {"oracle", "single", "multi", "dacs"} < set(rows) if backbone == "lite0" else len(rows) > 3
     for row in rows:
-        plan = adaptation._plan(adaptation.PROFILES[profile], gap, row, 3, OPTIONS)
+        plan = plans.plan_of(made, gap, row, 3, OPTIONS)
         config = parse_command(plan.arguments)[1]
-        assert uses_target(config) == (row not in adaptation.SOURCE_ROWS), row
+        assert uses_target(config) == (row not in plans.SOURCE_ROWS), row
         assert config.run.seed == 3
         assert config.evaluate is not None
         assert config.target is None or config.target.size == config.source.size
+        if size := (row == "base" and made.base_size) or made.size:
+            assert config.source.size == size
         assert config.generator.backbone == backbone
-        start = adaptation.PROFILES[profile].warm_start
+        start = made.warm_start
         if row in made.second:
             first = f"{gap}_{made.second[row][1]}_s3/checkpoints/step_{made.more:08d}/generator.safetensors"
             assert config.generator.weights.endswith(first)
@@ -55,10 +63,10 @@ def test_every_row_is_a_command_that_adapts_where_it_should(adaptation: Any, pro
             assert config.generator.weights == ("vgg.safetensors" if backbone == "vgg16" else "imagenet")
 
 
-@pytest.mark.parametrize("profile", ["short", "short_vgg16", "long_vgg16"])
-def test_all_rows_of_the_short_profiles_are_trained_for_equally_many_steps(adaptation: Any, profile: str) -> None:
-    short = adaptation.PROFILES[profile]
-    plans = [adaptation._plan(short, "streets_to_camvid", row, 0, OPTIONS) for row in short.rows]
+@pytest.mark.parametrize("profile", ["short", "short_vgg16", "feature_vgg16", "long_vgg16"])
+def test_all_rows_of_the_short_profiles_are_trained_for_equally_many_steps(plans: Any, profile: str) -> None:
+    short = plans.PROFILES[profile]
+    plans = [plans.plan_of(short, "streets_to_camvid", row, 0, OPTIONS) for row in short.rows]
     steps = {plan.row: plan.stop_step for plan in plans}
     configs = [parse_command(plan.arguments)[1] for plan in plans]
     assert all(config.run.stop_step == config.optimiser.schedule_steps for config in configs)

@@ -1,0 +1,141 @@
+"""The commands behind an adaptation table: profiles (how long, how large), and a plan for each row and seed."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Gap = Literal["streets_to_camvid", "day_to_dusk"]
+SOURCE_ROWS = ("base", "control", "control_stage2", "source_only", "oracle")
+"""Rows that see no unlabelled image."""
+SPLITS: dict[Gap, str] = {"streets_to_camvid": "val", "day_to_dusk": "dusk"}
+PAPER, BEYOND = ("feature", "single", "multi", "multi_ls"), ("entropy", "fda", "dacs")
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long and how large; lengths in steps, sizes (height, width)."""
+
+    flags: tuple[str, ...] = ()
+    size: Size | None = None
+    """Of the training images; None: the presets'."""
+    base_size: Size | None = None
+    """Those of the warm start, where they are others."""
+    backbone: str = "lite0"
+    rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
+    warm_start: int = 0
+    """Steps of the source-only run that the other rows start from; 0: from ImageNet."""
+    more: int = 0
+    """Steps of each row after the warm start."""
+    second: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Rows of a second stage: whose preset each has, and which row it goes on from."""
+    second_more: int = 0
+    """Steps of each such row."""
+    evaluate_every: int = 60
+
+    @property
+    def all_rows(self) -> tuple[str, ...]:
+        """In the order they are trained."""
+        first = ("base",) if self.warm_start else ()
+        oracle = tuple(row for row in self.rows if row == "oracle")
+        return (*first, *(row for row in self.rows if row not in oracle), *self.second, *oracle)
+
+    def preset(self, gap: str, row: str) -> str:
+        row = self.second[row][0] if row in self.second else row
+        return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{self.backbone}"
+
+
+QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
+ADAMW = ("--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01")
+ASKED = ("--evaluate.size", "240", "320")
+SMALL, LARGE = (192, 256), (264, 352)
+AMX = (*ASKED, *QUICK, "--run.precision", "bf16", *ADAMW)
+"""A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps."""
+PROFILES = {
+    "full": Profile(),
+    "full_vgg16": Profile(backbone="vgg16", rows=("source_only", "feature", "single", "single_ls", "oracle")),
+    # Features of 192x256 images are too small for five halvings: no feature-level row.
+    "short": Profile(
+        (*ASKED, *QUICK),
+        SMALL,
+        rows=("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
+        warm_start=240,
+        more=120,
+    ),
+    "short_vgg16": Profile(
+        AMX,
+        SMALL,
+        backbone="vgg16",
+        rows=("control", "single", "single_ls", "oracle"),
+        warm_start=360,
+        more=360,
+    ),
+    # Twice the pixels, so that features can be halved five times; from the warm start of the others.
+    "feature_vgg16": Profile(
+        AMX,
+        LARGE,
+        SMALL,
+        backbone="vgg16",
+        rows=("control", "feature", "single"),
+        warm_start=360,
+        more=360,
+        evaluate_every=120,
+    ),
+    # The rows part after two hundred adversarial steps: thrice as many, and self-training as a second stage.
+    "long_vgg16": Profile(
+        AMX,
+        SMALL,
+        backbone="vgg16",
+        rows=("control", "single_ls", "oracle"),
+        warm_start=360,
+        more=1080,
+        second={"control_stage2": ("control", "control"), "dacs_stage2": ("dacs", "single_ls")},
+        second_more=360,
+        evaluate_every=180,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One row of one seed: the arguments of adaptseg-train but for the run's place."""
+
+    gap: Gap
+    row: str
+    seed: int
+    arguments: tuple[str, ...]
+    stop_step: int | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.gap}_{self.row}_s{self.seed}"
+
+
+def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
+    """`options`: camvid, streets, out and vgg_weights of the command line."""
+    source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
+    roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
+    flags = [*profile.flags, "--run.seed", str(seed)]
+    weights = options.vgg_weights if profile.backbone == "vgg16" else "imagenet"
+    domains = ("source",) if row in SOURCE_ROWS else ("source", "target")
+    if "target" in domains:
+        roots += ["--target.root", str(options.camvid)]
+    if size := (row == "base" and profile.base_size) or profile.size:
+        for domain in domains:
+            flags += [f"--{domain}.size", *map(str, size)]
+    stop = None
+    if profile.warm_start:
+        whole = profile.warm_start + profile.more
+        more = profile.second_more if row in profile.second else profile.more
+        stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (more, more))
+        flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
+        flags += ["--run.evaluate-every", str(profile.evaluate_every)]
+        if row not in ("base", "oracle"):
+            first, steps = (
+                (profile.second[row][1], profile.more) if row in profile.second else ("base", profile.warm_start)
+            )
+            start = options.out / f"{gap}_{first}_s{seed}" / "checkpoints" / f"step_{steps:08d}"
+            weights = str(start / "generator.safetensors")
+    preset = profile.preset(gap, row)
+    return Plan(gap, row, seed, (preset, *roots, *flags, "--generator.weights", weights), stop)
