@@ -54,7 +54,9 @@ AMX = (*ASKED, *QUICK, "--run.precision", "bf16", *ADAMW)
 """A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps."""
 PROFILES = {
     "full": Profile(),
-    "full_vgg16": Profile(backbone="vgg16", rows=("source_only", "feature", "single", "single_ls", "oracle")),
+    "full_vgg16": Profile(
+        backbone="vgg16", rows=("source_only", "feature", "single", "single_ls", "fda", "dacs", "oracle")
+    ),
     # Features of 192x256 images are too small for five halvings: no feature-level row.
     "short": Profile(
         (*ASKED, *QUICK),
@@ -67,7 +69,7 @@ PROFILES = {
         AMX,
         SMALL,
         backbone="vgg16",
-        rows=("control", "single", "single_ls", "oracle"),
+        rows=("control", "single", "single_ls", "fda", "dacs", "oracle"),
         warm_start=360,
         more=360,
     ),
