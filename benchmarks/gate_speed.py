@@ -5,13 +5,16 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import psutil
 from gate import SLOW, Gate, tiny_server
 from gate_peer import triton
-from helpers.serving import Server
+from helpers.serving import Server, serving
+
+from adaptseg_serve.settings import PACKAGED
 
 WARM = 20
 """Requests of each client that are sent, but not timed."""
@@ -34,10 +37,25 @@ def overhead_and_tail(requests: int, peer: Path | None) -> list[Gate]:
         nullcontext() if peer is None else triton(peer) as theirs,
     ):
         ours_and_theirs = {clients: contest(server, theirs, clients, requests) for clients in STATED_MS}
-    four = ours_and_theirs[4][0]
-    ratio = round(four["p99_ms"] / four["p50_ms"], 2)
-    tail = {"p50_ms": four["p50_ms"], "p99_ms": four["p99_ms"], "ratio": ratio, "requests": four["requests"]}
-    return [_overhead(ours_and_theirs), Gate(6, "p99 at most 2 x p50 at four clients", ratio <= 2, tail)]
+    return [
+        _overhead(ours_and_theirs),
+        _tail({"trivial_model": ours_and_theirs[4][0], "packaged_model": real_model(requests)}),
+    ]
+
+
+def real_model(requests: int) -> Figures:
+    """Four clients of the packaged model: what the tail is to somebody who uses it."""
+    with TemporaryDirectory() as folder, serving(PACKAGED, Path(folder)) as server:
+        return _figures(load(server.grpc_target, 4, requests), 4)
+
+
+def _tail(found: dict[str, Figures]) -> Gate:
+    figures = {
+        model: {"p50_ms": f["p50_ms"], "p99_ms": f["p99_ms"], "ratio": round(f["p99_ms"] / f["p50_ms"], 2)}
+        for model, f in found.items()
+    }
+    even = all(each["ratio"] <= 2 for each in figures.values())
+    return Gate(6, "p99 at most 2 x p50 at four clients", even, figures)
 
 
 def _overhead(found: dict[int, tuple[Figures, Figures | None]]) -> Gate:
