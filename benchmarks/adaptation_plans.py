@@ -22,6 +22,8 @@ class Profile:
     """Of the training images; None: the presets'."""
     base_size: Size | None = None
     """Those of the warm start, where they are others."""
+    base_flags: tuple[str, ...] | None = None
+    """The same."""
     backbone: str = "lite0"
     rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
     warm_start: int = 0
@@ -73,6 +75,16 @@ PROFILES = {
         warm_start=360,
         more=360,
     ),
+    # Adversarial training swings; a moving average of the generator's weights doesn't.
+    "averaged_vgg16": Profile(
+        (*AMX, "--optimiser.average", "0.99"),
+        SMALL,
+        backbone="vgg16",
+        rows=("control", "single", "single_ls"),
+        base_flags=AMX,
+        warm_start=360,
+        more=360,
+    ),
     # Twice the pixels, so that features can be halved five times; from the warm start of the others.
     "feature_vgg16": Profile(
         AMX,
@@ -118,7 +130,8 @@ def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.N
     """`options`: camvid, streets, out and vgg_weights of the command line."""
     source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
     roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
-    flags = [*profile.flags, "--run.seed", str(seed)]
+    common = profile.base_flags if row == "base" and profile.base_flags is not None else profile.flags
+    flags = [*common, "--run.seed", str(seed)]
     weights = options.vgg_weights if profile.backbone == "vgg16" else "imagenet"
     domains = ("source",) if row in SOURCE_ROWS else ("source", "target")
     if "target" in domains:

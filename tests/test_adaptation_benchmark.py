@@ -34,7 +34,9 @@ def plans(adaptation: Any) -> Any:
     return sys.modules["adaptation_plans"]
 
 
-@pytest.mark.parametrize("profile", ["short", "full", "short_vgg16", "full_vgg16", "feature_vgg16", "long_vgg16"])
+@pytest.mark.parametrize(
+    "profile", ["short", "full", "short_vgg16", "full_vgg16", "averaged_vgg16", "feature_vgg16", "long_vgg16"]
+)
 @pytest.mark.parametrize("gap", ["streets_to_camvid", "day_to_dusk"])
 def test_every_row_is_a_command_that_adapts_where_it_should(plans: Any, profile: str, gap: str) -> None:
     made = plans.PROFILES[profile]
@@ -63,7 +65,7 @@ def test_every_row_is_a_command_that_adapts_where_it_should(plans: Any, profile:
             assert config.generator.weights == ("vgg.safetensors" if backbone == "vgg16" else "imagenet")
 
 
-@pytest.mark.parametrize("profile", ["short", "short_vgg16", "feature_vgg16", "long_vgg16"])
+@pytest.mark.parametrize("profile", ["short", "short_vgg16", "averaged_vgg16", "feature_vgg16", "long_vgg16"])
 def test_all_rows_of_the_short_profiles_are_trained_for_equally_many_steps(plans: Any, profile: str) -> None:
     short = plans.PROFILES[profile]
     plans = [plans.plan_of(short, "streets_to_camvid", row, 0, OPTIONS) for row in short.rows]
