@@ -102,7 +102,7 @@ def write(record: RequestRecord) -> None:
 
 class WriteLater:
     """Writes records a few at a time, when their answers are gone. One that is written alone finds the processor's
-    caches full of frames, and takes five times as long: a tenth of a trivial model's call."""
+    caches full of frames, and takes several times as long: a tenth of a trivial model's call (ADR 6)."""
 
     DELAY = 0.02
     """Seconds that the first of them waits."""

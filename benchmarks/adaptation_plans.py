@@ -21,9 +21,9 @@ class Profile:
     size: Size | None = None
     """Of the training images; None: the presets'."""
     base_size: Size | None = None
-    """Those of the warm start, where they are others."""
+    """`size` of the warm start, where it is another."""
     base_flags: tuple[str, ...] | None = None
-    """The same."""
+    """`flags` of the warm start, where they are others."""
     backbone: str = "lite0"
     rows: tuple[str, ...] = ("source_only", *PAPER, *BEYOND, "oracle")
     warm_start: int = 0

@@ -44,7 +44,7 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     class Handler(Files):
         def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]  # args passed on
 
     Handler.asked = asked
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

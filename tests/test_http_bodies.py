@@ -26,10 +26,12 @@ def client(tiny_bundle: Path) -> Iterator[TestClient]:
 
 
 def test_images_that_are_none(client: TestClient) -> None:
-    problem(client.post("/v1/segment", content=b""), 400, "bad-image")
-    problem(client.post("/v1/segment", content=PNG[:-30]), 400, "bad-image")
-    problem(client.post("/v1/segment", content=b"hello"), 415, "unsupported-type")
-    problem(client.post("/v1/segment", files={"image": b"hello"}), 415, "unsupported-type")
+    assert problem(client.post("/v1/segment", content=b""), 400, "bad-image")
+    assert problem(client.post("/v1/segment", content=PNG[:-30]), 400, "bad-image")
+    plain = problem(client.post("/v1/segment", content=b"hello"), 415, "unsupported-type")
+    form = problem(client.post("/v1/segment", files={"image": b"hello"}), 415, "unsupported-type")
+    assert "JPEG" in plain
+    assert "JPEG" in form
 
 
 def test_too_many_pixels_are_a_413_with_the_figure(client: TestClient) -> None:

@@ -60,7 +60,8 @@ async def room(channel: Any) -> Any:
             await asyncio.sleep(0.02)
 
 
-async def limits(door: Door) -> None:
+async def limits(door: Door) -> str:
+    """The metrics after it."""
     calls = [await own(door.channel), await open_inference(door.channel)]
     # The limit is the server's, not a connection's.
     local = [("grpc.use_local_subchannel_pool", 1)]
@@ -77,13 +78,12 @@ async def limits(door: Door) -> None:
         fourth = await asyncio.wait_for(room(other), 30)
         for call in (third, fourth):
             call.cancel()
-    exposition = door.segmenter.metrics.exposition().decode()
-    assert 'adaptseg_inference_requests_total{outcome="error",protocol="grpc",reason="busy"}' in exposition
+    return door.segmenter.metrics.exposition().decode()
 
 
 def test_one_stream_too_many_is_told_when_to_come_back(tiny_bundle: Path) -> None:
-    async def work() -> None:
+    async def work() -> str:
         async with grpc_door(tiny_bundle, PacedPredictor(), max_streams=2) as door:
-            await limits(door)
+            return await limits(door)
 
-    asyncio.run(work())
+    assert 'adaptseg_inference_requests_total{outcome="error",protocol="grpc",reason="busy"}' in asyncio.run(work())
