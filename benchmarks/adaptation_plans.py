@@ -34,6 +34,8 @@ class Profile:
     """Rows of a second stage: whose preset each has, and which row it goes on from."""
     second_more: int = 0
     """Steps of each such row."""
+    second_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`flags` of such rows, where they are others."""
     evaluate_every: int = 60
 
     @property
@@ -42,6 +44,11 @@ class Profile:
         first = ("base",) if self.warm_start else ()
         oracle = tuple(row for row in self.rows if row == "oracle")
         return (*first, *(row for row in self.rows if row not in oracle), *self.second, *oracle)
+
+    def flags_of(self, row: str) -> tuple[str, ...]:
+        if row == "base" and self.base_flags is not None:
+            return self.base_flags
+        return self.second_flags.get(row, self.flags)
 
     def preset(self, gap: str, row: str) -> str:
         row = self.second[row][0] if row in self.second else row
@@ -54,6 +61,7 @@ ASKED = ("--evaluate.size", "240", "320")
 SMALL, LARGE = (192, 256), (264, 352)
 AMX = (*ASKED, *QUICK, "--run.precision", "bf16", *ADAMW)
 """A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps."""
+AVERAGED = (*AMX, "--optimiser.average", "0.99")
 PROFILES = {
     "full": Profile(),
     "full_vgg16": Profile(
@@ -77,7 +85,7 @@ PROFILES = {
     ),
     # Adversarial training swings; a moving average of the generator's weights doesn't.
     "averaged_vgg16": Profile(
-        (*AMX, "--optimiser.average", "0.99"),
+        AVERAGED,
         SMALL,
         backbone="vgg16",
         rows=("control", "single", "single_ls"),
@@ -108,6 +116,20 @@ PROFILES = {
         second_more=360,
         evaluate_every=180,
     ),
+    # Both: length, and the average that length needs. Self-training's teacher is an average already.
+    "averaged_long_vgg16": Profile(
+        AVERAGED,
+        SMALL,
+        backbone="vgg16",
+        rows=("control", "single_ls"),
+        base_flags=AMX,
+        warm_start=360,
+        more=1080,
+        second={"control_stage2": ("control", "control"), "dacs_stage2": ("dacs", "single_ls")},
+        second_more=360,
+        second_flags={"dacs_stage2": AMX},
+        evaluate_every=180,
+    ),
 }
 
 
@@ -130,8 +152,7 @@ def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.N
     """`options`: camvid, streets, out and vgg_weights of the command line."""
     source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
     roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
-    common = profile.base_flags if row == "base" and profile.base_flags is not None else profile.flags
-    flags = [*common, "--run.seed", str(seed)]
+    flags = [*profile.flags_of(row), "--run.seed", str(seed)]
     weights = options.vgg_weights if profile.backbone == "vgg16" else "imagenet"
     domains = ("source",) if row in SOURCE_ROWS else ("source", "target")
     if "target" in domains:
