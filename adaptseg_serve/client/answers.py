@@ -49,7 +49,7 @@ class Dropped:
     detail: str
 
 
-def to_label_map(data: bytes, height: int, width: int) -> LabelMap:
+def to_label_map(data: bytes | memoryview, height: int, width: int) -> LabelMap:
     """Row by row train ids -> (height, width) uint8, writable."""
     if len(data) != height * width:
         raise ServiceError(f"The label map has {len(data)} bytes; {height} x {width} were announced.")

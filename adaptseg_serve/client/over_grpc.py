@@ -19,8 +19,17 @@ from adaptseg_serve.client.answers import (
     to_map,
 )
 from adaptseg_serve.errors import Busy, RequestError
+from adaptseg_serve.grpc.large_fields import (
+    FRAME_REQUEST,
+    FRAME_RESPONSE,
+    SEGMENT,
+    SEGMENT_REQUEST,
+    SEGMENT_RESPONSE,
+    STREAM_SEGMENT,
+)
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
+from adaptseg_serve.grpc.wire import Parted, Raw
 
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 """A label map may be larger than the 4 MiB that gRPC allows by default."""
@@ -33,14 +42,22 @@ _ERRORS: dict[grpc.StatusCode, type[RequestError]] = {
 }
 
 
-def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra]) -> pb.SegmentRequest:
+class Calls:
+    """The service's two calls about images. `channel` is either kind's: its calls are of that kind, too."""
+
+    def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
+        self.segment: Any = channel.unary_unary(SEGMENT, SEGMENT_REQUEST.write, SEGMENT_RESPONSE.read)
+        self.stream: Any = channel.stream_stream(STREAM_SEGMENT, FRAME_REQUEST.write, FRAME_RESPONSE.read)
+
+
+def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra]) -> Parted[pb.SegmentRequest]:
     wanted = pb.Include(confidence="confidence" in include, entropy="entropy" in include)
-    return pb.SegmentRequest(image=_image(image), size=_size(size), include=wanted)
+    return Parted(pb.SegmentRequest(image=_image(image), size=_size(size), include=wanted), _pixels(image))
 
 
 def frame_request(
     frame_id: int, image: Picture, size: WantedSize, latest_only: bool, max_age: float | None
-) -> pb.StreamSegmentRequest:
+) -> Parted[pb.StreamSegmentRequest]:
     """max_age: seconds; the frame is taken to be captured now."""
     kind = pb.StreamSegmentRequest
     request = kind(
@@ -52,27 +69,31 @@ def frame_request(
     request.capture_time.GetCurrentTime()
     if max_age is not None:
         request.max_age.FromNanoseconds(round(max_age * 1e9))
-    return request
+    return Parted(request, _pixels(image))
 
 
-def read_answer(response: pb.SegmentResponse | pb.FrameResult) -> Answer:
-    label_map, timings, extras = response.label_map, response.timings, response.extras
-    sides = label_map.height, label_map.width
+def read_answer(response: Parted[pb.SegmentResponse]) -> Answer:
+    return _answer(response.message, response.value)
+
+
+def read_frame(response: Parted[pb.StreamSegmentResponse]) -> Answer | Dropped:
+    if response.message.HasField("result"):
+        return _answer(response.message.result, response.value)
+    dropped = response.message.dropped
+    return Dropped(dropped.frame_id, pb.DroppedFrame.Reason.Name(dropped.reason), dropped.detail)
+
+
+def _answer(response: pb.SegmentResponse | pb.FrameResult, train_ids: Raw) -> Answer:
+    timings, extras = response.timings, response.extras
+    sides = response.label_map.height, response.label_map.width
     return Answer(
-        to_label_map(label_map.train_ids, *sides),
+        to_label_map(train_ids, *sides),
         response.model_version,
         {"decode": timings.decode, "queue": timings.queue, "infer": timings.infer},
         response.frame_id if isinstance(response, pb.FrameResult) else 0,
         to_map(extras.confidence, *sides) if extras.confidence else None,
         to_map(extras.entropy, *sides) if extras.entropy else None,
     )
-
-
-def read_frame(response: pb.StreamSegmentResponse) -> Answer | Dropped:
-    if response.HasField("result"):
-        return read_answer(response.result)
-    dropped = response.dropped
-    return Dropped(dropped.frame_id, pb.DroppedFrame.Reason.Name(dropped.reason), dropped.detail)
 
 
 def error_of(call: Any) -> RequestError | ServiceError:
@@ -102,7 +123,12 @@ def _image(image: Picture) -> pb.Image:
     if isinstance(image, bytes):
         return pb.Image(encoded=image)
     height, width, _ = image.shape
-    return pb.Image(raw=pb.RawImage(height=height, width=width, rgb=np.ascontiguousarray(image).tobytes()))
+    return pb.Image(raw=pb.RawImage(height=height, width=width))
+
+
+def _pixels(image: Picture) -> list[Raw]:
+    """Of an array, row by row, as they lie there; a file's bytes are in its message."""
+    return [] if isinstance(image, bytes) else [np.ascontiguousarray(image).reshape(-1).data]
 
 
 def _size(size: WantedSize) -> pb.LabelMapSize:

@@ -14,7 +14,6 @@ from adaptseg_serve.client.answers import Answer, Dropped, Extra, Picture, Wante
 from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
-from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 
 
 class Transport(Protocol):
@@ -124,12 +123,12 @@ class _Grpc:
         else:
             self._channel = grpc.insecure_channel(target, over_grpc.OPTIONS)
         self._metadata = tuple(who.headers().items())
-        self._stub = segmentation_pb2_grpc.SegmentationServiceStub(self._channel)
+        self._calls = over_grpc.Calls(self._channel)
 
     def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer:
         try:
             request = over_grpc.segment_request(image, size, include)
-            return over_grpc.read_answer(self._stub.Segment(request, timeout=timeout, metadata=self._metadata))
+            return over_grpc.read_answer(self._calls.segment(request, timeout=timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise over_grpc.error_of(error) from error
 
@@ -149,7 +148,7 @@ class _Grpc:
                 broken.append(error)
                 raise RuntimeError("the frames ended with an error") from error
 
-        call = self._stub.StreamSegment(requests(), metadata=self._metadata)
+        call = self._calls.stream(requests(), metadata=self._metadata)
         try:
             for response in call:
                 yield over_grpc.read_frame(response)

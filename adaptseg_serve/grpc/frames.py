@@ -13,21 +13,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestError
-from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message
+from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
 NOTICES = 1024
 """Answers that may wait to be written before the stream is read no further."""
+
+Response = Parted[pb.StreamSegmentResponse]
 
 
 @dataclass(frozen=True)
 class Frame:
     """A request of the stream, and when it came (time.monotonic() and time.time() seconds)."""
 
-    request: pb.StreamSegmentRequest
+    parted: Parted[pb.StreamSegmentRequest]
     arrived: float = field(default_factory=time.monotonic)
     wall: float = field(default_factory=time.time)
+
+    @property
+    def request(self) -> pb.StreamSegmentRequest:
+        """But for raw pixels."""
+        return self.parted.message
 
     @property
     def latest_only(self) -> bool:
@@ -53,9 +61,9 @@ class FrameStream:
         self._waiting: deque[Frame] = deque()
         self._reading = True
         self._changed = asyncio.Condition()
-        self._answers: asyncio.Queue[pb.StreamSegmentResponse | None] = asyncio.Queue(NOTICES)
+        self._answers: asyncio.Queue[Response | None] = asyncio.Queue(NOTICES)
 
-    async def run(self, requests: AsyncIterator[pb.StreamSegmentRequest]) -> None:
+    async def run(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
         """Until the client has sent its last frame and every frame has its answer, or the service drains."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
@@ -64,7 +72,7 @@ class FrameStream:
             await worker
             await self._answers.put(None)
 
-    async def _read(self, requests: AsyncIterator[pb.StreamSegmentRequest]) -> None:
+    async def _read(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
         async for request in requests:
             await self._admit(Frame(request))
             if self._segmenter.draining:
@@ -115,18 +123,19 @@ class FrameStream:
         await self._answers.put(response)
         await self._answers.join()
 
-    async def _segment(self, frame: Frame) -> pb.StreamSegmentResponse:
+    async def _segment(self, frame: Frame) -> Response:
         metrics, request = self._segmenter.metrics, frame.request
         try:
             deadline = self._frame_deadline(frame)
-            answer = await segment(self._segmenter, request, deadline)
+            answer = await segment(self._segmenter, frame.parted, deadline)
             extras = await extras_message(self._segmenter, request.include, answer)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             return _dropped(frame, _reason(error), str(error))
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
-            return pb.StreamSegmentResponse(result=self._result(frame, answer, extras))
+            result = self._result(frame, answer, extras)
+            return Parted(pb.StreamSegmentResponse(result=result), [train_ids(answer.label_map)])
 
     def _frame_deadline(self, frame: Frame) -> float | None:
         """The sooner of the frame's expiry and the call's deadline; DeadlineExceeded where the frame is too old now."""
@@ -163,9 +172,9 @@ def _reason(error: RequestError) -> pb.DroppedFrame.Reason:
     return pb.DroppedFrame.INVALID
 
 
-def _dropped(frame: Frame, reason: pb.DroppedFrame.Reason, detail: str) -> pb.StreamSegmentResponse:
+def _dropped(frame: Frame, reason: pb.DroppedFrame.Reason, detail: str) -> Response:
     dropped = pb.DroppedFrame(frame_id=frame.request.frame_id, reason=reason, detail=detail)
-    return pb.StreamSegmentResponse(dropped=dropped)
+    return Parted(pb.StreamSegmentResponse(dropped=dropped))
 
 
 def _seconds(moment: Any) -> float:

@@ -5,22 +5,27 @@ from numpy.typing import NDArray
 
 from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.grpc.wire import Parted, Raw
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.segmenter import Segmentation, Segmenter, WantedSize
 from adaptseg_serve.uncertainty import to_bytes
 
-Request = pb.SegmentRequest | pb.StreamSegmentRequest
+Request = Parted[pb.SegmentRequest] | Parted[pb.StreamSegmentRequest]
+"""Raw pixels are parted from it."""
 
 
 async def segment(segmenter: Segmenter, request: Request, deadline: float | None) -> Segmentation:
     """The segmenter's answer to a request's image."""
-    image, wanted = request.image, wanted_size(request.size)
-    scored = request.include.confidence or request.include.entropy
+    message = request.message
+    image, wanted = message.image, wanted_size(message.size)
+    scored = message.include.confidence or message.include.entropy
     match image.WhichOneof("content"):
         case "encoded":
             return await segmenter.segment_encoded(image.encoded, size=wanted, deadline=deadline, scored=scored)
         case "raw":
-            return await segmenter.segment(pixels(image.raw), size=wanted, deadline=deadline, scored=scored)
+            return await segmenter.segment(
+                pixels(image.raw, request.value), size=wanted, deadline=deadline, scored=scored
+            )
     raise BadParameter("The request holds no image. Set image.encoded to a JPEG or PNG file, or image.raw to pixels.")
 
 
@@ -33,9 +38,9 @@ def wanted_size(size: int) -> WantedSize:
     raise BadParameter(f"size is {size}; it must be INPUT (0) or MODEL (1).")
 
 
-def pixels(raw: pb.RawImage) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB."""
-    data, expected = raw.rgb, 3 * raw.height * raw.width
+def pixels(raw: pb.RawImage, data: Raw) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB: a view of `data`."""
+    expected = 3 * raw.height * raw.width
     if not data or len(data) != expected:
         raise BadParameter(
             f"image.raw holds {len(data)} bytes; {raw.height} x {raw.width} RGB pixels need {expected}, and at least 3."
@@ -44,8 +49,14 @@ def pixels(raw: pb.RawImage) -> NDArray[np.uint8]:
 
 
 def label_map_message(label_map: LabelMap) -> pb.LabelMap:
+    """Without its train ids."""
     height, width = label_map.shape
-    return pb.LabelMap(height=height, width=width, train_ids=label_map.tobytes())
+    return pb.LabelMap(height=height, width=width)
+
+
+def train_ids(label_map: LabelMap) -> memoryview:
+    """Row by row, as they lie there."""
+    return np.ascontiguousarray(label_map).reshape(-1).data
 
 
 async def extras_message(segmenter: Segmenter, include: pb.Include, answer: Segmentation) -> pb.Extras | None:

@@ -1,6 +1,6 @@
 """`inference.GRPCInferenceService`: the Open Inference Protocol, as NVIDIA's tritonclient speaks it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -12,12 +12,13 @@ from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
-from adaptseg_serve.grpc.wire import InferRequest, InferResponse
+from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 
 
 class InferenceService:
-    """The nine calls of protos/inference.proto, in its order."""
+    """The nine calls of protos/inference.proto, in its order. Requests and responses with tensors come and go `Parted`,
+    see large_fields.py."""
 
     def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
         self._segmenter, self._streams = segmenter, streams
@@ -39,16 +40,15 @@ class InferenceService:
         await self._check_model(request.name, request.version, context)
         return ParseDict(oip_model.metadata(self._segmenter), pb.ModelMetadataResponse())
 
-    async def ModelInfer(self, request: InferRequest, context: Any) -> InferResponse:
-        """Of what protos/inference.proto says only the tensors' bytes are elsewhere: wire.RawTensors is in between."""
+    async def ModelInfer(self, request: Parted[pb.ModelInferRequest], context: Any) -> Parted[pb.ModelInferResponse]:
         async with answering(context, self._segmenter):
             answers = await self._segment(request, deadline_of(context))
         with self._segmenter.metrics.timed("encode"):
-            return InferResponse(_response(request.message, answers), [oip.output_bytes(answers)])
+            return Parted(_response(request.message, answers), [oip.output_bytes(answers)])
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        self, requests: AsyncIterator[Parted[pb.ModelInferRequest]], context: Any
+    ) -> AsyncIterator[Parted[pb.ModelStreamInferResponse]]:
         """Requests of a stream are answered in their order; one that fails doesn't end the stream."""
         deadline = deadline_of(context)
         async with answering(context, self._segmenter, count=False):
@@ -71,25 +71,30 @@ class InferenceService:
         async with answering(context, self._segmenter, count=False):
             oip_model.check_model(self._segmenter, name, version)
 
-    async def _stream_infer(self, request: pb.ModelInferRequest, deadline: float | None) -> pb.ModelStreamInferResponse:
+    async def _stream_infer(
+        self, request: Parted[pb.ModelInferRequest], deadline: float | None
+    ) -> Parted[pb.ModelStreamInferResponse]:
         metrics = self._segmenter.metrics
         try:
-            answers = await self._segment(InferRequest(request, request.raw_input_contents), deadline)
+            answers = await self._segment(request, deadline)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
-            failed = pb.ModelInferResponse(id=request.id)
-            return pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed)
+            failed = pb.ModelInferResponse(id=request.message.id)
+            return Parted(pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed))
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
-            response = _response(request, answers)
-            response.raw_output_contents.append(bytes(oip.output_bytes(answers)))
-            return pb.ModelStreamInferResponse(infer_response=response)
+            response = pb.ModelStreamInferResponse(infer_response=_response(request.message, answers))
+            return Parted(response, [oip.output_bytes(answers)])
 
-    async def _segment(self, request: InferRequest, deadline: float | None) -> list[Segmentation]:
+    async def _segment(self, request: Parted[pb.ModelInferRequest], deadline: float | None) -> list[Segmentation]:
         message = request.message
         oip_model.check_model(self._segmenter, message.model_name, message.model_version)
         oip.check_outputs([o.name for o in message.outputs])
-        images = oip.read_images(_tensors(request), self._segmenter.settings.max_batch)
+        tensors, most = _tensors(request), self._segmenter.settings.max_batch
+        if request.raw:
+            images = oip.read_images(tensors, most)
+        else:  # numbers one by one, which take a while
+            images = await self._segmenter.codec(lambda: oip.read_images(tensors, most))
         return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))
 
 
@@ -112,7 +117,7 @@ def _timeout(request: pb.ModelInferRequest) -> int:
     return parameter.int64_param or parameter.uint64_param
 
 
-def _tensors(request: InferRequest) -> list[oip.Tensor]:
+def _tensors(request: Parted[pb.ModelInferRequest]) -> list[oip.Tensor]:
     inputs, raw = request.message.inputs, request.raw
     if raw and len(raw) != len(inputs):
         raise BadParameter(
@@ -126,5 +131,5 @@ def _tensors(request: InferRequest) -> list[oip.Tensor]:
     return [oip.Tensor(t.name, t.datatype, tuple(t.shape), values=_values(t)) for t in inputs]
 
 
-def _values(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:
-    return list(tensor.contents.bytes_contents if tensor.datatype == "BYTES" else tensor.contents.uint_contents)
+def _values(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
+    return tensor.contents.bytes_contents if tensor.datatype == "BYTES" else tensor.contents.uint_contents

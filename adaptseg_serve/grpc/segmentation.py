@@ -6,32 +6,35 @@ from typing import Any
 from adaptseg_serve.errors import Busy
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.frames import FrameStream
-from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message
+from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.labels import IGNORE_ID
 from adaptseg_serve.segmenter import Segmenter
 
 
 class SegmentationService:
-    """The three calls of protos/adaptseg/v1/segmentation.proto."""
+    """The three calls of protos/adaptseg/v1/segmentation.proto. Images and label maps come and go `Parted` from their
+    messages, see large_fields.py."""
 
     def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
         self._segmenter, self._streams = segmenter, streams
 
-    async def Segment(self, request: pb.SegmentRequest, context: Any) -> pb.SegmentResponse:
+    async def Segment(self, request: Parted[pb.SegmentRequest], context: Any) -> Parted[pb.SegmentResponse]:
         async with answering(context, self._segmenter):
             answer = await segment(self._segmenter, request, deadline_of(context))
-            extras = await extras_message(self._segmenter, request.include, answer)
+            extras = await extras_message(self._segmenter, request.message.include, answer)
         with self._segmenter.metrics.timed("encode"):
-            return pb.SegmentResponse(
+            response = pb.SegmentResponse(
                 label_map=label_map_message(answer.label_map),
                 timings=timings_message(answer),
                 model_version=answer.bundle.version,
                 extras=extras,
             )
+            return Parted(response, [train_ids(answer.label_map)])
 
-    async def StreamSegment(self, requests: AsyncIterator[pb.StreamSegmentRequest], context: Any) -> None:
+    async def StreamSegment(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]], context: Any) -> None:
         async with answering(context, self._segmenter, count=False):
             with self._streams.one():
                 await FrameStream(self._segmenter, context, deadline_of(context)).run(requests)

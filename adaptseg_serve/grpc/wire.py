@@ -1,91 +1,145 @@
-"""An infer call's tensors without copies: protobuf reads and writes all but the raw bytes, which stay where they are.
+"""Large bytes fields without copies: protobuf reads and writes the rest of a message, and they stay where they are.
 
 protobuf copies a bytes field once when it parses a message and once more when it is asked for it, and once when it
 serialises one: for a frame of 1.5 MB a third of a millisecond and more, of the three that a call takes.
 The encoding is https://protobuf.dev/programming-guides/encoding: fields in any order, each a tag and a value.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from adaptseg_serve.grpc.stubs import inference_pb2 as pb
-
-_INFER = "/inference.GRPCInferenceService/ModelInfer"
-_RAW_INPUT = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
-_RAW_OUTPUT = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 _LENGTH = 2
 """The wire type of bytes, strings and messages."""
 _CUT_SHORT = "The message ends inside a field."
+MOST_FIELDS = 64
+"""Of a message that is read here: one of a million empty fields would hold up the event loop for seconds."""
 
 Raw = bytes | memoryview
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True)
-class InferRequest:
-    """A ModelInferRequest, its raw_input_contents beside it."""
+class Parted(Generic[M]):
+    """A message, and beside it the values of its large field, which the message itself is without."""
 
-    message: pb.ModelInferRequest
-    raw: Sequence[Raw]
+    message: M
+    raw: Sequence[Raw] = ()
 
-
-@dataclass(frozen=True)
-class InferResponse:
-    """A ModelInferResponse, its raw_output_contents beside it."""
-
-    message: pb.ModelInferResponse
-    raw: Sequence[Raw] = field(default_factory=tuple)
+    @property
+    def value(self) -> Raw:
+        """Of a field that isn't repeated; b"" where it is unset."""
+        return self.raw[-1] if self.raw else b""
 
 
-class RawTensors(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs only
-    """Hands ModelInfer an InferRequest, and sends the InferResponse that it gives."""
+class LargeField(Generic[M]):
+    """A bytes field of `kind`: `path` names the message fields that lead to it, none of them repeated, and itself."""
 
-    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
-        handler = await continuation(details)
-        if handler is None or details.method != _INFER:
-            return handler
-        return handler._replace(request_deserializer=read_request, response_serializer=write_response)
+    def __init__(self, kind: type[M], *path: str) -> None:
+        self._kind, self._path = kind, path
+        self._numbers: list[int] = []
+        descriptor: Any = kind.DESCRIPTOR
+        for name in path:
+            found = descriptor.fields_by_name[name]
+            self._numbers.append(found.number)
+            descriptor = found.message_type
+
+    def read(self, data: bytes) -> Parted[M]:
+        """The message that `data` encodes; the field's values are views of it. DecodeError where protobuf raises it."""
+        try:
+            rest, values = _cut(memoryview(data), self._numbers)
+        except _ForProtobuf:
+            return self._read_whole(data)
+        message = self._kind.FromString(b"".join(rest))
+        return Parted(message, values if self._holder(message) is not None else ())
+
+    def write(self, parted: Parted[M]) -> bytes:
+        """The encoding of the message with the values in it. The messages around the field must be set."""
+        encoded = parted.message.SerializeToString()
+        return b"".join(_grown(memoryview(encoded), self._numbers, parted.raw)) if parted.raw else encoded
+
+    def _read_whole(self, data: bytes) -> Parted[M]:
+        message = self._kind.FromString(data)
+        holder, name = self._holder(message), self._path[-1]
+        if holder is None:
+            return Parted(message)
+        found = getattr(holder, name)
+        values = (found,) if isinstance(found, bytes) else tuple(found)
+        holder.ClearField(name)
+        return Parted(message, values)
+
+    def _holder(self, message: M) -> Message | None:
+        """The message that has the field; None where it, or one around it, is unset."""
+        holder: Message = message
+        for name in self._path[:-1]:
+            if not holder.HasField(name):
+                return None
+            holder = getattr(holder, name)
+        return holder
 
 
-def read_request(data: bytes) -> InferRequest:
-    """The request that `data` encodes; its raw tensors are views of `data`. Raises DecodeError where protobuf would."""
-    view = memoryview(data)
-    raw, rest, kept = list[memoryview](), list[memoryview](), 0
+class _ForProtobuf(Exception):
+    """Nobody writes such a message, and protobuf knows what it means."""
+
+
+def _cut(view: memoryview, path: Sequence[int]) -> tuple[list[Raw], list[memoryview]]:
+    """What `view` encodes without the field at `path`, in pieces; and the field's values."""
+    wanted, deeper = path[0] << 3 | _LENGTH, path[1:]
+    rest, values, kept = list[Raw](), list[memoryview](), 0
+    for tag, start, value, end in _fields(view):
+        if tag != wanted:
+            continue
+        rest.append(view[kept:start])
+        kept = end
+        if not deeper:
+            values.append(view[value:end])
+        elif len(rest) > 1:
+            raise _ForProtobuf  # two pieces of one message; of a oneof, another may lie between them
+        else:
+            inner, values = _cut(view[value:end], deeper)
+            left = b"".join(inner)
+            rest[0] = b"".join([rest[0], _head(path[0], len(left)), left])
+    rest.append(view[kept:])
+    return rest, values
+
+
+def _grown(view: memoryview, path: Sequence[int], values: Sequence[Raw]) -> list[Raw]:
+    """What `view` encodes with `values` in the field at `path`, in pieces."""
+    if len(path) == 1:
+        return [view, *(part for value in values for part in (_head(path[0], memoryview(value).nbytes), value))]
+    for tag, start, value, end in _fields(view):
+        if tag == path[0] << 3 | _LENGTH:
+            inner = _grown(view[value:end], path[1:], values)
+            return [view[:start], _head(path[0], sum(memoryview(part).nbytes for part in inner)), *inner, view[end:]]
+    raise ValueError(f"field {path[0]}, which holds the large one, is unset")
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
+    """Of each field its tag, where that begins, where its value begins, and where it ends."""
     at = 0
-    while at < len(view):
+    for _ in range(MOST_FIELDS):
+        if at == len(view):
+            return
         start = at
-        tag, at = _varint(view, at)
+        tag, value = _varint(view, at)
         match tag & 7:
             case 0:
-                _, at = _varint(view, at)
+                _, at = _varint(view, value)
             case 1:
-                at += 8
+                at = value + 8
             case 2:
-                length, at = _varint(view, at)
-                at += length
-                if tag >> 3 == _RAW_INPUT and at <= len(view):
-                    raw.append(view[at - length : at])
-                    rest.append(view[kept:start])
-                    kept = at
+                length, value = _varint(view, value)
+                at = value + length
             case 5:
-                at += 4
-            case _:  # groups, which nobody sends: protobuf knows what to do
-                whole = pb.ModelInferRequest.FromString(data)
-                return InferRequest(whole, whole.raw_input_contents)
-    if at > len(view):
-        raise DecodeError(_CUT_SHORT)
-    return InferRequest(pb.ModelInferRequest.FromString(b"".join([*rest, view[kept:]])), raw)
-
-
-def write_response(response: InferResponse) -> bytes:
-    """The encoding of the message with the raw tensors in it."""
-    parts: list[Raw] = [response.message.SerializeToString()]
-    for tensor in response.raw:
-        parts += [_encoded(_RAW_OUTPUT << 3 | _LENGTH) + _encoded(memoryview(tensor).nbytes), tensor]
-    return b"".join(parts)
+                at = value + 4
+            case _:
+                raise _ForProtobuf  # groups
+        if at > len(view):
+            raise DecodeError(_CUT_SHORT)
+        yield tag, start, value, at
+    raise _ForProtobuf
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
@@ -100,6 +154,11 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, at
     raise DecodeError("A number in the message has more than ten bytes.")
+
+
+def _head(number: int, length: int) -> bytes:
+    """What stands before a value of `length` bytes of field `number`."""
+    return _encoded(number << 3 | _LENGTH) + _encoded(length)
 
 
 def _encoded(number: int) -> bytes:
