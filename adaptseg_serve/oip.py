@@ -10,18 +10,20 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.errors import BadParameter, RequestError
+from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.segmenter import Segmentation, Segmenter
 from adaptseg_serve.served import Served
 
 INPUT, OUTPUT = "image", "label_map"
 MAX_LENGTH = 1 << 31
 MAX_TIMEOUT = 1 << 62
+_WHOLE = f"Input {INPUT!r} must hold whole numbers from 0 to 255."
 
 OneImage = NDArray[np.uint8] | bytes
 """(H, W, 3) uint8 RGB, or a JPEG or PNG file."""
@@ -71,7 +73,7 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
     try:
         with segmenter.admitted() as served:
             answers = await _infer(segmenter, images, deadline, served)
-    except (RequestError, asyncio.CancelledError):
+    except BaseException:
         segmenter.statistics.failed(time.monotonic() - started)
         raise
     segmenter.statistics.succeeded([a.timings for a in answers], time.monotonic() - started)
@@ -99,10 +101,12 @@ def sooner(deadline: float | None, microseconds: int | None) -> float | None:
     return own if deadline is None else min(own, deadline)
 
 
-def split_elements(raw: bytes | memoryview) -> list[bytes]:
-    """Elements of a BYTES tensor: each a little-endian uint32 length and that many bytes."""
-    view, elements, start = memoryview(raw), [], 0
+def split_elements(raw: bytes | memoryview, most: int) -> list[bytes]:
+    """Elements of a BYTES tensor: each a little-endian uint32 length and that many bytes. BadParameter for > `most`."""
+    view, elements, start = memoryview(raw), list[bytes](), 0
     while start < len(view):
+        if len(elements) == most:
+            raise BadParameter(f"The BYTES tensor holds more elements than the {most} that its shape says.")
         stop = start + 4
         if stop <= len(view):
             (length,) = struct.unpack_from("<I", view, start)
@@ -147,23 +151,30 @@ def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:
         )
     _check_count(shape[0], max_images)
     size = math.prod(shape)
-    values = _uint8(tensor) if tensor.raw is None else np.frombuffer(tensor.raw, np.uint8)
-    if values.size != size:
-        raise BadParameter(f"Input {INPUT!r} holds {values.size} bytes; shape {list(shape)} needs {size}.")
-    return list(values.reshape(shape))
+    values = _flat(tensor.values or ()) if tensor.raw is None else tensor.raw
+    if len(values) != size:
+        raise BadParameter(f"Input {INPUT!r} holds {len(values)} bytes; shape {list(shape)} needs {size}.")
+    pixels = _uint8(values) if tensor.raw is None else np.frombuffer(tensor.raw, np.uint8)
+    return list(pixels.reshape(shape))
 
 
-def _uint8(tensor: Tensor) -> NDArray[np.uint8]:
-    wrong = f"Input {INPUT!r} must hold whole numbers from 0 to 255."
-    try:
-        values = np.asarray(tensor.values)
-    except ValueError:
-        raise BadParameter(f"{wrong} Its rows have different lengths.") from None
-    if values.size and values.dtype.kind not in "iu":
-        raise BadParameter(wrong)
-    if values.size and (values.min() < 0 or values.max() > 255):
-        raise BadParameter(f"{wrong} These go from {values.min()} to {values.max()}.")
-    return values.astype(np.uint8).ravel()
+def _flat(values: Sequence[Any]) -> Sequence[Any]:
+    """The elements of lists of lists, of whatever kind they are."""
+    while set(map(type, values)) == {list}:
+        if len(set(map(len, values))) > 1:
+            raise BadParameter(f"{_WHOLE} Its rows have different lengths.")
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def _uint8(values: Sequence[Any]) -> NDArray[np.uint8]:
+    """Looked at one by one before NumPy sees them: of one long text it would make as many of that length."""
+    if set(map(type, values)) != {int}:
+        raise BadParameter(_WHOLE)
+    least, most = min(values), max(values)
+    if least < 0 or most > 255:
+        raise BadParameter(f"{_WHOLE} These go from {least} to {most}.")
+    return np.fromiter(values, np.uint8, len(values))
 
 
 def _files(tensor: Tensor, max_images: int) -> list[OneImage]:
@@ -172,7 +183,8 @@ def _files(tensor: Tensor, max_images: int) -> list[OneImage]:
             f"Input {INPUT!r} has shape {str(tensor.shape)[:80]}; BYTES must be [N] or [N, 1], N at least 1."
         )
     _check_count(tensor.shape[0], max_images)
-    elements: list[OneImage] = list(tensor.values or ()) if tensor.raw is None else [*split_elements(tensor.raw)]
+    raw = tensor.raw
+    elements: list[OneImage] = list(tensor.values or ()) if raw is None else [*split_elements(raw, tensor.shape[0])]
     if len(elements) != tensor.shape[0]:
         raise BadParameter(f"Input {INPUT!r} holds {len(elements)} elements; its shape says {tensor.shape[0]}.")
     return elements

@@ -166,4 +166,5 @@ def _refusing(handler: Any, why: str) -> Any:
     async def refuse(request: Any, context: Any) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, why)
 
-    return handler._replace(**{kind: refuse for kind in KINDS if getattr(handler, kind) is not None})
+    refusing = {kind: refuse for kind in KINDS if getattr(handler, kind) is not None}
+    return handler._replace(request_deserializer=bytes, **refusing)  # A stranger's message is not even parsed.

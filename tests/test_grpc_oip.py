@@ -191,6 +191,15 @@ def test_what_a_client_gets_wrong_is_named_and_mended(
     assert len(error.details()) > 20
 
 
+def test_no_more_elements_are_read_than_the_shape_says(tiny_bundle: Path) -> None:
+    async def work(stub: Any, door: Door) -> str:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ModelInfer(request(bytes(4_000_000), (1,), "BYTES"))
+        return str(caught.value.details())
+
+    assert "more elements than the 1" in in_door(tiny_bundle, work)
+
+
 def test_a_message_over_the_limit_is_refused(tiny_bundle: Path) -> None:
     async def work(stub: Any, door: Door) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -171,6 +171,10 @@ def bad_bodies() -> list[Any]:
         ("negative values", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[-1, 1, 2])]}),
         ("huge values", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[10**30, 1, 2])]}),
         ("texts as pixels", {"inputs": [tensor(shape=[1, 1, 1, 3], data=["a", "b", "c"])]}),
+        (
+            "one long text among many",
+            {"inputs": [tensor(shape=[1, 1, 50_000, 3], data=["x" * 500_000, *[""] * 149_999])]},
+        ),
         ("nulls as pixels", {"inputs": [tensor(shape=[1, 1, 1, 3], data=[None, 1, {}])]}),
         ("no base64", {"inputs": [tensor(datatype="BYTES", shape=[1], data=["%"])]}),
         ("base64 outside ASCII", {"inputs": [tensor(datatype="BYTES", shape=[1], data=["\u00e9"])]}),
