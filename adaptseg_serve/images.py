@@ -23,6 +23,8 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 MAX_SEGMENTS = 4096
 MAX_CHUNKS = 65536
 MAX_FILL = 1024
+MAX_SCANS = 100
+"""Of a JPEG: a progressive one of a camera or a program has about ten, and each takes the decoder over all pixels."""
 
 _OTHERS = {
     b"GIF8": "a GIF",
@@ -147,6 +149,8 @@ def _jpeg_frame(data: bytes, position: int) -> Header:
             f"A JPEG of {components} components and {precision} bits (CMYK, or medical) is not supported. "
             "Save it as an 8-bit RGB JPEG or PNG."
         )
+    if data.count(b"\xff\xda", position) > MAX_SCANS:
+        raise BadImage(f"The JPEG has more than {MAX_SCANS} scans. Save it again.")
     if data.rfind(b"\xff\xd9") < position:
         raise BadImage("The JPEG is cut short: it has no end marker. Send the whole file.")
     return Header("jpeg", (height, width))

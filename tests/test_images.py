@@ -65,6 +65,15 @@ def test_jpegs_of_every_coding_are_read(options: dict[str, Any]) -> None:
     assert np.abs(image.astype(int) - SMOOTH).mean() < 3
 
 
+def test_a_jpeg_of_very_many_scans_is_refused_unread() -> None:
+    """Each takes the decoder over all pixels: a file of 70 KB could keep it busy for seconds."""
+    data = saved("JPEG", quality=95, progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert decode_image(data[:-2] + 10 * last + data[-2:], LIMIT).shape == SMOOTH.shape
+    with pytest.raises(BadImage, match="scans"):
+        decode_image(data[:-2] + 1000 * last + data[-2:], LIMIT)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_an_exif_orientation_is_followed(kind: str) -> None:
     exif = Image.Exif()
