@@ -91,20 +91,26 @@ class Batcher:
         return max(1.0, batches * self._pace)
 
     async def submit(
-        self, image: NDArray[np.uint8], size: Size, deadline: float | None = None, scored: bool = False
+        self,
+        image: NDArray[np.uint8],
+        size: Size,
+        deadline: float | None = None,
+        scored: bool = False,
+        beside: int = 0,
     ) -> Answer:
         """Label map of `image` ((H, W, 3) uint8) at `size`.
 
         deadline: time.monotonic() seconds; DeadlineExceeded is raised then, whether the image waits or runs.
         scored: the answer has the logits, too.
+        beside: bytes that the caller holds beside the image until then; they count against `max_bytes`.
         Raises Busy at once where the queue is full. Cancelling the call drops an image that still waits.
         """
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._metrics.dropped("deadline")
             raise DeadlineExceeded("The request's deadline passed before it could be queued. Allow it more time.")
-        self.check_room(1, image.nbytes)
-        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future(), scored)
+        self.check_room(1, image.nbytes + beside)
+        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future(), scored, beside)
         self._waiting.append(item)
         self._metrics.depth(self.depth)
         self._rouse()
@@ -114,7 +120,8 @@ class Batcher:
         finally:
             if end is not None:
                 end.cancel()
-            self._forget(item, "cancelled")
+            late = deadline is not None and deadline <= time.monotonic()  # gRPC cancels a call that is.
+            self._forget(item, "deadline" if late else "cancelled")
 
     async def close(self, grace: float = 0.0) -> None:
         """Accept nothing more, finish what waits and runs, but give up on what still waits after `grace` seconds."""

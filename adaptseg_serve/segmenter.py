@@ -233,7 +233,8 @@ class Segmenter:
         height, width = image.shape[:2] if size == "input" else spec.size
         kept = image if keep_image else None
         del image
-        answer = await served.batcher.submit(model_image, (height, width), deadline, scored)
+        beside = 0 if kept is None or kept is model_image else kept.nbytes
+        answer = await served.batcher.submit(model_image, (height, width), deadline, scored, beside)
         return self._finish(answer, decoded, kept, served.bundle)
 
     def _admit(self) -> Served:

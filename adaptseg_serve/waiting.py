@@ -36,6 +36,8 @@ class Item:
     future: "asyncio.Future[Answer]"
     scored: bool = False
     """Wants the logits, too. Such items have batches of their own: nobody else pays for the logits' way from a GPU."""
+    beside: int = 0
+    """Bytes that its request holds beside the image as long as it waits."""
 
     @property
     def key(self) -> Key:
@@ -100,7 +102,7 @@ class Waiting:
 
     def _count(self, item: Item, sign: int) -> None:
         self._items += sign
-        self.nbytes += sign * item.image.nbytes
+        self.nbytes += sign * (item.image.nbytes + item.beside)
 
     def _prune(self, key: Key) -> None:
         if not self._queues[key]:

@@ -31,6 +31,25 @@ def test_a_full_queue_is_busy_by_items_and_by_bytes() -> None:
     assert [3] not in device.batches
 
 
+def test_what_a_request_holds_beside_its_image_counts_as_long_as_it_waits() -> None:
+    device = Device()
+
+    async def body(batcher: Batcher) -> None:
+        device.gate.clear()
+        calls = [asyncio.create_task(batcher.submit(image(0), (1, 1)))]
+        await asyncio.sleep(0.01)
+        calls.append(asyncio.create_task(batcher.submit(image(1), (1, 1), beside=900)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Busy, match="queue is full"):
+            await batcher.submit(image(2), (1, 1), beside=900)
+        device.gate.set()
+        await asyncio.gather(*calls)
+        await batcher.submit(image(3), (1, 1), beside=900)
+
+    batched(device, body, max_bytes=1000)
+    assert [2] not in device.batches
+
+
 def test_a_cancelled_request_leaves_the_queue_and_never_runs() -> None:
     device = Device()
 

@@ -1,5 +1,6 @@
 """A RequestError as a gRPC status, and the frame around every call that turns one into the other."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -49,6 +50,11 @@ async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> A
         await context.abort(code, str(error)[:MAX_DETAILS], _trailers(error, code))
     except grpc.aio.AbortError:
         raise
+    except asyncio.CancelledError:
+        if count:
+            reason = "deadline-exceeded" if is_late(context) else "client-closed"
+            segmenter.metrics.request("grpc", "error", reason)
+        raise
     except Exception:
         log.exception("A gRPC call failed")
         segmenter.metrics.request("grpc", "error", "internal")
@@ -56,6 +62,12 @@ async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> A
     else:
         if count:
             segmenter.metrics.request("grpc", "ok")
+
+
+def is_late(context: Any) -> bool:
+    """Has the call's deadline passed? gRPC cancels such a call, as it does one that the client gives up."""
+    remaining = context.time_remaining()
+    return remaining is not None and remaining <= 0
 
 
 def deadline_of(context: Any) -> float | None:

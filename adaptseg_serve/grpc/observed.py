@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from adaptseg_serve.grpc.errors import is_late
 from adaptseg_serve.http.middleware import request_id_of
 from adaptseg_serve.record import RequestRecord, WriteLater, recording
 
@@ -113,7 +114,7 @@ def _recording(details: Any, context: Any, later: WriteLater) -> Iterator[Reques
         try:
             yield record
         except (asyncio.CancelledError, GeneratorExit):
-            record.status = "CANCELLED"
+            record.status = "DEADLINE_EXCEEDED" if is_late(context) else "CANCELLED"
             raise
         finally:
             record.status = record.status or _status(context)
