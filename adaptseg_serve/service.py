@@ -153,7 +153,9 @@ if SETTINGS.cors_origins:  # Before the tokens: a browser's preflight carries no
     _shell.add_asgi_middleware(Cors, **cors_options(SETTINGS.cors_origins))
 if SETTINGS.tokens_file:
     _shell.add_asgi_middleware(BearerAuth, path=Path(SETTINGS.tokens_file))
-_shell.add_asgi_middleware(BodyLimit, max_bytes=SETTINGS.max_body_bytes)
+_shell.add_asgi_middleware(
+    BodyLimit, max_bytes=SETTINGS.max_body_bytes, max_held=SETTINGS.max_held_bytes, timeout=SETTINGS.timeout
+)
 
 
 def _doors(segmenter: Segmenter) -> list[Door]:

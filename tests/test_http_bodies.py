@@ -71,7 +71,9 @@ def test_a_body_without_a_length_is_refused_while_it_streams(monkeypatch: pytest
             await send({"type": "http.response.start", "status": 500, "headers": []})
             await send({"type": "http.response.body", "body": b"oops"})
 
-    asyncio.run(BodyLimit(greedy, 10_000)({"type": "http", "path": "/v1/segment", "headers": []}, receive, send))
+    asyncio.run(
+        BodyLimit(greedy, 10_000, 10_000, 5)({"type": "http", "path": "/v1/segment", "headers": []}, receive, send)
+    )
     assert [(at, m["status"]) for at, m in sent if m["type"] == "http.response.start"] == [(11, 413)]
     assert [at for at, m in sent if m["type"] == "http.response.body" and not m.get("more_body")] == [16]
     assert pulled == 16

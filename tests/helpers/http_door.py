@@ -27,7 +27,9 @@ SETTINGS = Settings(max_body_bytes=100_000, max_pixels=10_000)
 def http_door(bundle: Path) -> Iterator[TestClient]:
     """Serve until the block ends. What the app raises, the client raises."""
     segmenter = Segmenter(open_bundle(bundle), SETTINGS)
-    guarded = RequestNames(BodyLimit(create_app(segmenter), SETTINGS.max_body_bytes))
+    guarded = RequestNames(
+        BodyLimit(create_app(segmenter), SETTINGS.max_body_bytes, SETTINGS.max_held_bytes, SETTINGS.timeout)
+    )
     with TestClient(guarded, raise_server_exceptions=True) as running:
         assert running.portal is not None
         running.portal.call(segmenter.start)
