@@ -2,7 +2,7 @@
 
 checkpoint.json         step, config, metrics, command, preset, versions
 generator.safetensors   the generator's weights and buffers: all that export and evaluation need
-training.pt             discriminators, optimisers, random state; tensors and plain values only (weights_only)
+training.pt             discriminators, optimisers, the student if any; tensors and plain values only (weights_only)
 
 Nothing in a checkpoint is unpickled, so one from a stranger is data, not code.
 """
@@ -78,7 +78,7 @@ def load_generator(checkpoint: Checkpoint) -> "Generator":
 
 
 def load_training_state(folder: Path) -> dict[str, Any]:
-    """What a resumed run needs besides the generator: discriminators, optimisers, random state."""
+    """What a resumed run needs besides the generator: discriminators, optimisers, the student if there is one."""
     try:
         state: dict[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader of damaged bytes raises whatever they happen to spell
