@@ -116,6 +116,20 @@ def test_frames_come_from_folders_and_videos(camvid: Path, video: Path) -> None:
     assert images[2].name.endswith("drive.avi frame 3")
 
 
+def test_first_counts_frames_before_every_leaves_any_out(camvid: Path, video: Path) -> None:
+    """As in every other data set: the images before the first are left out, then every k-th is taken."""
+    domain = DomainConfig("frames", (video,), first=4, every=2, count=2)
+    images = open_domain(domain, "target")
+    assert [images[i].name.rpartition(" ")[2] for i in range(len(images))] == ["4", "6"]
+    both = (camvid / "train/images", video)  # three images, then ten frames
+    images = open_domain(DomainConfig("frames", both, first=1, every=2), "target")
+    assert len(images) == 1 + 5
+    images = open_domain(DomainConfig("frames", both, first=5, every=3), "target")
+    assert [images[i].name.rpartition(" ")[2] for i in range(len(images))] == ["2", "5", "8"]
+    with pytest.raises(ConfigError, match=r"--target\.first 13 leaves no image"):
+        open_domain(DomainConfig("frames", both, first=13), "target")
+
+
 def test_first_every_and_count_choose(camvid: Path) -> None:
     everything = open_domain(DomainConfig("camvid", (camvid,)), "source")
     part = open_domain(DomainConfig("camvid", (camvid,), first=1, every=2, count=5), "source")

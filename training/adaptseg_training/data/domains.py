@@ -39,8 +39,9 @@ def open_domain(domain: DomainConfig, name: str) -> ImageSet:
     """The images of `domain`; errors call it `name` (source, target, evaluate), as the flags do."""
     if domain.skip_unreadable and name not in ("source", "target"):
         raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
-    every = 1 if domain.dataset == "frames" else domain.every
-    part = Part(_open_whole(domain, name), domain.first, every, domain.count)
+    # Frames leave out by themselves: videos are read at once, and what is left out is not to fill the memory.
+    first, every = (0, 1) if domain.dataset == "frames" else (domain.first, domain.every)
+    part = Part(_open_whole(domain, name), first, every, domain.count)
     if not len(part):
         raise ConfigError(f"--{name}.first {domain.first} leaves no image of the {domain.dataset} data set.")
     return part
@@ -53,7 +54,7 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
             return RenderedStreets(looks, _drawn_size(domain), count)
         case "frames":
-            return Frames(_roots(domain, name), domain.every)
+            return Frames(_roots(domain, name), domain.first, domain.every)
         case _:
             return ListedImages(list_domain(domain, name))
 

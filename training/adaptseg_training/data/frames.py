@@ -27,15 +27,22 @@ class _VideoFrame:
 
 
 class Frames(Dataset[Sample]):
-    """Every `every`-th image of `roots`, then every `every`-th frame of each video; videos are read at the start."""
+    """Every `every`-th image of `roots`, then every `every`-th frame of each video; videos are read at the start.
+
+    The first `first` of them all, images and frames before any is left out by `every`, are left out.
+    """
 
     label_set: str | None = None
 
-    def __init__(self, roots: Sequence[Path], every: int = 1) -> None:
+    def __init__(self, roots: Sequence[Path], first: int = 0, every: int = 1) -> None:
         files = _expand(roots)
-        self._frames: list[Path | _VideoFrame] = list([p for p in files if not _is_video(p)][::every])
+        images = [p for p in files if not _is_video(p)]
+        self._frames: list[Path | _VideoFrame] = list(images[first::every])
+        before = len(images)
         for video in filter(_is_video, files):
-            self._frames += _video_frames(video, every)
+            frames, length = _video_frames(video, max(0, first - before), every)
+            self._frames += frames
+            before += length
             _check_memory(self._frames)
 
     def __len__(self) -> int:
@@ -53,7 +60,7 @@ def list_frames(roots: Sequence[Path]) -> Listing:
     """The images of `roots`; DataError for a video that can't be read."""
     files = _expand(roots)
     for video in filter(_is_video, files):
-        if next(_decode(video, 1), None) is None:
+        if all(frame is None for frame in _decode(video, 0, 1)):
             raise _unreadable(video)
     return Listing(tuple(p for p in files if not _is_video(p)))
 
@@ -77,30 +84,32 @@ def _expand(roots: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _video_frames(path: Path, every: int) -> list[Path | _VideoFrame]:
-    frames = [
-        _VideoFrame(f"{path} frame {number}", np.asarray(cv2.imencode(".jpg", frame, _JPEG)[1], np.uint8))
-        for number, frame in _decode(path, every)
-    ]
-    if not frames:
+def _video_frames(path: Path, first: int, every: int) -> tuple[list[_VideoFrame], int]:
+    """Frames `first`, `first + every`, ... of a video, and how many it has in all."""
+    frames, length = [], 0
+    for number, frame in enumerate(_decode(path, first, every)):
+        length = number + 1
+        if frame is not None:
+            jpeg = np.asarray(cv2.imencode(".jpg", frame, _JPEG)[1], np.uint8)
+            frames.append(_VideoFrame(f"{path} frame {number}", jpeg))
+    if not length or (first < length and not frames):
         raise _unreadable(path)
-    return list(frames)
+    return frames, length
 
 
 def _unreadable(video: Path) -> DataError:
     return DataError(f"{video} is not a readable video. Convert it: ffmpeg -i {video.name} out.mp4")
 
 
-def _decode(path: Path, every: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(frame number, (H, W, 3) uint8 BGR) of every `every`-th frame."""
+def _decode(path: Path, first: int, every: int) -> Iterator[NDArray[np.uint8] | None]:
+    """Frame by frame: (H, W, 3) uint8 BGR of `first`, `first + every`, ...; None for others and for unreadable ones."""
     video = cv2.VideoCapture(str(path))
     try:
         number = 0
         while video.grab():
-            if number % every == 0:
-                readable, frame = video.retrieve()
-                if readable:
-                    yield number, np.asarray(frame, np.uint8)
+            wanted = number >= first and (number - first) % every == 0
+            readable, frame = video.retrieve() if wanted else (False, None)
+            yield np.asarray(frame, np.uint8) if readable else None
             number += 1
     finally:
         video.release()
