@@ -11,7 +11,8 @@ from which every row goes on for as many steps as every other; `control` is sour
 adaptation's and not length's. Rows of a second stage go on from a row of the first: `dacs_stage2` from the adapted one,
 `control_stage2`, its floor, from `control`.
 
-A finished run is kept, an interrupted one goes on where it stopped: start the command again. Scores are of the last
+A finished run is kept, an interrupted one goes on where it stopped: start the command again. Each profile wants an OUT
+of its own; where two share their base, `--bases` takes it from the other's OUT. Scores are of the last
 checkpoint, never of the best one, on all images, with scores upsampled to the label maps' size. OUT/results.json has
 every figure, OUT/table.md the tables; adaptation_plots.py draws from the former, adaptation_panels.py asks the first
 seed's checkpoints about a few images.
@@ -28,7 +29,7 @@ from statistics import mean, stdev
 from typing import Any, get_args
 
 from adaptation_panels import draw_panels
-from adaptation_plans import PROFILES, SPLITS, Gap, Plan, plan_of
+from adaptation_plans import PROFILES, SPLITS, Gap, Plan, place, plan_of
 from adaptation_plots import draw
 from contest import machine
 
@@ -48,7 +49,7 @@ def main() -> int:
                 if left_out or profile.preset(gap, row) not in preset_names():
                     continue
                 plan = plan_of(profile, gap, row, seed, options)
-                _train(plan, options.out)
+                _train(plan, place(row, options))
                 results.append(_score(plan, options))
     _write(results, options)
     return 0
@@ -59,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--camvid", type=Path, required=True, help="CamVid: train/ and val/, images/ and labels/")
     parser.add_argument("--streets", type=Path, help="synthetic_streets; for the gap streets_to_camvid")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and results")
+    parser.add_argument("--bases", type=Path, help="the OUT of another table, whose base rows this one goes on from")
     parser.add_argument("--vgg-weights", default="imagenet", help="of the profiles *_vgg16: a file of ImageNet weights")
     parser.add_argument("--profile", choices=PROFILES, default="short")
     parser.add_argument("--gaps", nargs="+", choices=get_args(Gap), default=["streets_to_camvid"])
@@ -70,16 +72,26 @@ def _options() -> argparse.Namespace:
 def _train(plan: Plan, out: Path) -> None:
     """Train, or go on; a run whose score is written is done."""
     run = out / plan.name
+    arguments = [*plan.arguments, "--run.dir", str(out), "--run.name", plan.name]
+    _check_same(run, shlex.join(["adaptseg-train", *arguments]))
     if (run / "score" / "result.json").is_file():
         return
-    arguments = [*plan.arguments, "--run.dir", str(out), "--run.name", plan.name]
     if any((run / "checkpoints").glob("step_*")):
         arguments = ["--run.resume", str(run)]
     _call("adaptseg_training.cli.train", arguments)
 
 
+def _check_same(run: Path, command: str) -> None:
+    """A run of another profile has the same name, and would be scored as if it were this one's."""
+    record = run / "config.yaml"
+    if record.is_file() and (made_by := record.read_text(encoding="utf-8").partition("\n")[0]) != f"# {command}":
+        raise SystemExit(
+            f"{run} was trained by another command. Choose another --out.\n{made_by}\nwas, this would be\n# {command}"
+        )
+
+
 def _score(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
-    run = options.out / plan.name
+    run = place(plan.row, options) / plan.name
     result = run / "score" / "result.json"
     if not result.is_file():
         data = ["--data.dataset", "camvid", "--data.root", str(options.camvid), "--data.split", SPLITS[plan.gap]]
@@ -91,6 +103,8 @@ def _score(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
         "gap": plan.gap,
         "row": plan.row,
         "seed": plan.seed,
+        "after": plan.after,
+        "floor": plan.floor,
         "command": shlex.join(["adaptseg-train", *plan.arguments]),
         "miou": score["miou"],
         "miou10": score["miou_over"]["camvid-10"],
@@ -132,21 +146,25 @@ def _panels(results: Sequence[dict[str, Any]], gap: Gap, options: argparse.Names
 
 
 def table(results: Sequence[dict[str, Any]], gap: str) -> str:
-    """Markdown: a line a row, IoU in points, mean and spread over the seeds, gain over the floor, gap closed."""
+    """Markdown: a line a row, IoU in points, mean and spread over the seeds, gain over its floor, gap closed.
+
+    What is closed is said of rows with the oracle's floor only: the others are longer than the oracle.
+    """
     of_row: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         if result["gap"] == gap:
             of_row.setdefault(result["row"], []).append(result)
     if not of_row:
         return ""
-    floor = of_row.get("control") or of_row.get("source_only")
-    low = None if floor is None else _points(floor, "miou")
-    high = _points(of_row["oracle"], "miou") if "oracle" in of_row else None
+    oracle = of_row.get("oracle")
     classes = list(next(iter(of_row.values()))[0]["iou"])
     lines = [f"| {gap} | seeds | mIoU11 | mIoU10 | gain | gap closed | {' | '.join(classes)} |"]
     lines.append("|---" * (6 + len(classes)) + "|")
     for row, runs in of_row.items():
         ours = _points(runs, "miou")
+        floor = of_row.get(runs[0]["floor"])
+        low = None if floor is None else _points(floor, "miou")
+        high = _points(oracle, "miou") if oracle and oracle[0]["floor"] == runs[0]["floor"] else None
         gain = "" if low is None else f"{ours - low:+.1f}"
         closed = "" if low is None or high is None or high <= low else f"{100 * (ours - low) / (high - low):.0f} %"
         each = [f"{100 * mean(run['iou'][name] or 0.0 for run in runs):.0f}" for name in classes]

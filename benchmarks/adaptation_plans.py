@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Gap = Literal["streets_to_camvid", "day_to_dusk"]
@@ -50,6 +51,11 @@ class Profile:
             return self.base_flags
         return self.second_flags.get(row, self.flags)
 
+    def floor(self, row: str) -> str:
+        if row in self.second and "control_stage2" in self.second:
+            return "control_stage2"
+        return "control" if self.warm_start else "source_only"
+
     def preset(self, gap: str, row: str) -> str:
         row = self.second[row][0] if row in self.second else row
         return f"{gap}_{'source_only' if row in ('base', 'control') else row}_{self.backbone}"
@@ -57,11 +63,12 @@ class Profile:
 
 QUICK = ("--run.workers", "1", "--run.preview-every", "0", "--run.checkpoint-every", "60", "--evaluate.every", "2")
 ADAMW = ("--optimiser.algorithm", "adamw", "--optimiser.lr", "1e-4", "--optimiser.weight-decay", "0.01")
-ASKED = ("--evaluate.size", "240", "320")
 SMALL, LARGE = (192, 256), (264, 352)
-AMX = (*ASKED, *QUICK, "--run.precision", "bf16", *ADAMW)
+LAST = ("--optimiser.average", "0")
+"""The last weights are scored, as in the paper, and not the presets' average."""
+BF16 = (*QUICK, "--run.precision", "bf16", *ADAMW)
 """A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps."""
-AVERAGED = (*AMX, "--optimiser.average", "0.99")
+AMX, AVERAGED = (*BF16, *LAST), (*BF16, "--optimiser.average", "0.99")
 PROFILES = {
     "full": Profile(),
     "full_vgg16": Profile(
@@ -69,7 +76,7 @@ PROFILES = {
     ),
     # Features of 192x256 images are too small for five halvings: no feature-level row.
     "short": Profile(
-        (*ASKED, *QUICK),
+        (*QUICK, *LAST),
         SMALL,
         rows=("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
         warm_start=240,
@@ -142,6 +149,10 @@ class Plan:
     seed: int
     arguments: tuple[str, ...]
     stop_step: int | None
+    after: str | None
+    """The row that it goes on from."""
+    floor: str
+    """The row that its gain is over: as long, and without an unlabelled image."""
 
     @property
     def name(self) -> str:
@@ -149,7 +160,7 @@ class Plan:
 
 
 def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.Namespace) -> Plan:
-    """`options`: camvid, streets, out and vgg_weights of the command line."""
+    """`options`: camvid, streets, out, bases and vgg_weights of the command line."""
     source = options.streets if gap == "streets_to_camvid" and row != "oracle" else options.camvid
     roots = ["--source.root", str(source), "--evaluate.root", str(options.camvid)]
     flags = [*profile.flags_of(row), "--run.seed", str(seed)]
@@ -158,9 +169,9 @@ def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.N
     if "target" in domains:
         roots += ["--target.root", str(options.camvid)]
     if size := (row == "base" and profile.base_size) or profile.size:
-        for domain in domains:
+        for domain in (*domains, "evaluate"):
             flags += [f"--{domain}.size", *map(str, size)]
-    stop = None
+    stop = after = None
     if profile.warm_start:
         whole = profile.warm_start + profile.more
         more = profile.second_more if row in profile.second else profile.more
@@ -168,10 +179,14 @@ def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.N
         flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
         flags += ["--run.evaluate-every", str(profile.evaluate_every)]
         if row not in ("base", "oracle"):
-            first, steps = (
-                (profile.second[row][1], profile.more) if row in profile.second else ("base", profile.warm_start)
-            )
-            start = options.out / f"{gap}_{first}_s{seed}" / "checkpoints" / f"step_{steps:08d}"
+            after = profile.second[row][1] if row in profile.second else "base"
+            steps = profile.warm_start if after == "base" else profile.more
+            start = place(after, options) / f"{gap}_{after}_s{seed}" / "checkpoints" / f"step_{steps:08d}"
             weights = str(start / "generator.safetensors")
-    preset = profile.preset(gap, row)
-    return Plan(gap, row, seed, (preset, *roots, *flags, "--generator.weights", weights), stop)
+    arguments = (profile.preset(gap, row), *roots, *flags, "--generator.weights", weights)
+    return Plan(gap, row, seed, arguments, stop, after, profile.floor(row))
+
+
+def place(row: str, options: argparse.Namespace) -> Path:
+    """The folder that the row's run is in."""
+    return Path(options.bases if row == "base" and options.bases else options.out)

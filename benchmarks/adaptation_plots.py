@@ -20,13 +20,14 @@ def draw(results: Sequence[dict[str, Any]], out: Path) -> None:
 
 
 def _curves(results: Sequence[dict[str, Any]], path: Path, gap: str) -> None:
-    """Rows that go on from `base` begin at its last step."""
-    starts = {result["seed"]: result["curve"][-1] for result in results if result["row"] == "base"}
+    """A row begins where the one ends that it goes on from."""
+    ends: dict[tuple[str, int], Sequence[float]] = {}
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     colors = _colors(results)
     for result in results:
-        start = starts.get(result["seed"]) if result["row"] not in ("base", "oracle") else None
+        start = ends.get((result["after"], result["seed"]))
         points = result["curve"] if start is None else [start, *([start[0] + s, m] for s, m in result["curve"])]
+        ends[result["row"], result["seed"]] = points[-1]
         steps, mious = np.array(points, float).T
         label = result["row"] if result["seed"] == results[0]["seed"] else None
         axes.plot(steps, 100 * mious, marker="o", markersize=3, color=colors[result["row"]], label=label)
