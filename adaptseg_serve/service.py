@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import bentoml
 import click
+import yaml
 from bentoml import IODescriptor
 from bentoml.validators import ContentType
 from opentelemetry.sdk.trace import TracerProvider
@@ -31,7 +32,7 @@ from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.cors import Cors, cors_options
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
 from adaptseg_serve.http.observed import Observed
-from adaptseg_serve.http.parameters import Ids, Render
+from adaptseg_serve.http.parameters import MAX_TIMEOUT_MS, Ids, Render
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.ports import check_ports
@@ -39,6 +40,16 @@ from adaptseg_serve.security import BearerAuth, Tokens, check_tls, http_tls
 from adaptseg_serve.segmenter import Segmenter, WantedSize
 
 APP = create_app()
+
+
+class NoTimeout(float):
+    """Seconds that BentoML takes as above 0, which it insists on, and yet as "no timeout"."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+yaml.SafeDumper.add_representer(NoTimeout, yaml.SafeDumper.represent_float)  # `bentoml build` writes the settings down.
 
 
 class SegmentInput(IODescriptor):
@@ -63,9 +74,11 @@ class SegmentInput(IODescriptor):
     workers=SETTINGS.workers,
     http={"host": SETTINGS.http_host, "port": SETTINGS.http_port},
     ssl=http_tls(SETTINGS),
-    # The segmenter answers its own 504 first. BentoML's metrics have a series for every path a stranger asks for;
-    # /metrics is our own route.
-    traffic={"timeout": SETTINGS.timeout + 5},
+    # Deadlines and their 504 are the segmenter's; BentoML's 504 would not be a problem+json, and its timer keeps 5 KB
+    # of every request until it has run out, answered or not: at 100 requests a second and the longest deadline, 1.8 GB.
+    # A BentoML that should count it all the same comes after the longest deadline.
+    traffic={"timeout": NoTimeout(MAX_TIMEOUT_MS / 1000 + 5)},
+    # BentoML's metrics have a series for every path a stranger asks for; /metrics is our own route.
     metrics={"enabled": False},
     # Our own log has a line for each request, of both doors.
     logging={"access": {"enabled": False}},

@@ -256,6 +256,15 @@ def test_clients_that_hang_up_or_expire_leave_no_work_behind(tiny_bundle: Path, 
             assert sum(begun > started + 0.9 for begun in fresh) <= 1
 
 
+def test_a_deadline_beyond_the_timeout_is_kept_by_us_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The device waits 10 s for company; BentoML's own 504 would come after ADAPTSEG_TIMEOUT and some seconds."""
+    with serving(tiny_bundle, tmp_path, ADAPTSEG_TIMEOUT="0.2", ADAPTSEG_MAX_DELAY="10") as server:
+        started = time.monotonic()
+        expired = ask(server, **{"X-Request-Timeout-Ms": "6000"})
+        assert time.monotonic() - started > 5.9
+        assert (expired.status_code, expired.headers["content-type"]) == (504, "application/problem+json")
+
+
 def test_the_bento_asks_for_what_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bentofile = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
