@@ -158,6 +158,7 @@ def test_streets_to_be_cropped_are_drawn_as_large_as_the_smallest_crop_needs() -
         (DomainConfig("frames", (Path("nowhere"),)), "no file or folder nowhere"),
         (DomainConfig("camvid", (Path(),), "noon"), "no split 'noon'"),
         (DomainConfig("streets", split="fog"), "unknown look fog"),
+        (DomainConfig(root=(Path("drive.mp4"),)), r"--source\.root drive\.mp4: streets .* --source\.dataset frames"),
     ],
 )
 def test_a_wrong_domain_is_a_sentence(domain: DomainConfig, match: str) -> None:

@@ -10,13 +10,14 @@ import pytest
 from helpers.camvid_tree import write_camvid
 from numpy.typing import NDArray
 
-from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.labels import CAMVID, IGNORE_ID, LabelMap
 from adaptseg_serve.preprocess import PreprocessSpec
-from adaptseg_training.cli.evaluate import STREETS, bounded, evaluate_command
+from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.confusion_picture import draw_confusion
-from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.domains import bounded, open_domain
+from adaptseg_training.data.rendered import SCORED_COUNT
 from adaptseg_training.evaluate import evaluate, scorer
 from adaptseg_training.metrics import ConfusionMatrix
 from adaptseg_training.worst_images import draw_worst, error_map
@@ -143,8 +144,10 @@ def test_cells_of_the_confusion_picture_are_as_dark_as_their_share() -> None:
     assert draw_confusion(("road", "sky", "car"), matrix)[top + 3, left + 3 * cell + 3].sum() < 3 * 255
 
 
-def test_endless_streets_are_bounded_and_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bounded(DomainConfig("streets")).count == STREETS
-    assert f"{STREETS} rendered streets; --data.count" in capsys.readouterr().err
+def test_endless_streets_are_bounded_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bounded(DomainConfig("streets")).count == SCORED_COUNT
+    with pytest.raises(AdaptSegError):  # no bundle; the count is told before
+        evaluate_command(["--bundle", str(tmp_path), "--data.dataset", "streets"])
+    assert f"{SCORED_COUNT} rendered streets; --data.count" in capsys.readouterr().err
     assert bounded(DomainConfig("streets", count=3)).count == 3
     assert bounded(DomainConfig("camvid")).count == 0

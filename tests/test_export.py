@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from adaptseg_export.cli import main
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
+from adaptseg_export.labelled import open_labelled
 from adaptseg_export.parity import Comparison, Parity, ParityError, compare, require
 from adaptseg_export.probes import probes
 from adaptseg_serve.bundle import MANIFEST, MODEL, open_bundle
@@ -25,6 +26,7 @@ from adaptseg_serve.predictor import load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec, reference_spec
 from adaptseg_training.checkpoint import GENERATOR, RECORD
 from adaptseg_training.config import DomainConfig, GeneratorConfig, TrainConfig
+from adaptseg_training.data.rendered import SCORED_COUNT
 from adaptseg_training.models import Generator, build_generator
 from adaptseg_training.parsing import to_settings
 
@@ -193,6 +195,12 @@ def test_images_that_are_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(ConfigError, match=r"bad\.jpg can't be decoded"):
         list(probes(reference_spec(SIZE), [tmp_path]))
+
+
+def test_streets_to_score_on_are_drawn_and_few() -> None:
+    assert len(open_labelled(("streets", Path("-"), "dusk"), "score")) == SCORED_COUNT
+    with pytest.raises(ConfigError, match=r"--score streets data: .* ROOT must be -"):
+        open_labelled(("streets", Path("data"), "day"), "score")
 
 
 def test_scoring_records_what_the_graph_saw_there(checkpoint: Path, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_int8_needs_labelled_images(tmp_path: Path, tiny_bundle: Path) -> None:
 
 def test_calibration_frames_are_spread_and_of_the_networks_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "CALIBRATION_FRAMES", 3)
-    options = ExportOptions("c", Path("b"), calibrate=("streets", Path(), "dusk"))
+    options = ExportOptions("c", Path("b"), calibrate=("streets", Path("-"), "dusk"))
     frames = calibration_frames(options, SPEC)
     assert [frame.shape for frame in frames] == [(1, *SIZE, 3)] * 3
     assert len({frame.tobytes() for frame in frames}) == 3

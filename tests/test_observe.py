@@ -10,7 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_training.checkpoint import load_checkpoint
-from adaptseg_training.cli.train import train_command
+from adaptseg_training.cli.train import parse_command, train_command
+from adaptseg_training.data.rendered import DEFAULT_COUNT, SCORED_COUNT
+from adaptseg_training.domains import open_domains
 
 FLAGS = """--generator.weights none --run.stop-step 2 --run.log-every 1 --run.preview-every 1 --run.evaluate-every 1
 --run.workers 0 --run.device cpu --source.size 64 64 --target.size 64 64 --target.count 3 --run.select infomax
@@ -32,6 +34,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def board(run: Path) -> EventAccumulator:
     return EventAccumulator(str(run / "tensorboard")).Reload()
+
+
+def test_a_runs_own_evaluation_draws_few_streets() -> None:
+    config = parse_command(["smoke", "--evaluate.count", "0"])[1]
+    domains = open_domains(config)
+    assert domains.evaluate is not None
+    assert (len(domains.evaluate), len(domains.source)) == (SCORED_COUNT, DEFAULT_COUNT)
 
 
 def test_every_loss_of_every_level_is_in_both(run: Path, board: EventAccumulator) -> None:

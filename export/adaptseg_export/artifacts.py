@@ -15,6 +15,7 @@ from adaptseg_export.agreement import Agreement, compare_batch
 from adaptseg_export.aspp import with_shifted_aspp
 from adaptseg_export.deployment import Deployment
 from adaptseg_export.graph import write_graph
+from adaptseg_export.labelled import open_labelled
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import ParityError
 from adaptseg_export.precision import Frames, HalfDeployment, write_int8
@@ -25,8 +26,6 @@ from adaptseg_serve.bundle import MODEL, Bundle, open_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.predictor import Predictor, Scored, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
-from adaptseg_training.config import DomainConfig
-from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.streets import LOOKS, render_street
 from adaptseg_training.evaluate import evaluate, scorer
 
@@ -95,8 +94,7 @@ def calibration_frames(options: ExportOptions, spec: PreprocessSpec) -> Frames:
     """Images of --calibrate, evenly thinned, or rendered streets of every look; at the network's input size."""
     if options.calibrate is None:
         return [render_street(seed, look, spec.size)[0][None] for look in LOOKS for seed in range(8)]
-    dataset, root, split = options.calibrate
-    images = open_domain(DomainConfig(dataset=dataset, root=(root,), split=split), "calibrate")
+    images = open_labelled(options.calibrate, "calibrate")
     chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_FRAMES, len(images))).astype(int)
     return [spec.resize_image(images[int(i)].image)[None] for i in chosen]
 
@@ -113,10 +111,9 @@ def _measure(bundle: Bundle, precision: Lower, options: ExportOptions) -> Agreem
     expected, found = _runs(reference, batches), _runs(lower, batches)
     agreement = compare_runs(batches, expected, found, bundle.graph(precision), lower.runtime)
     assert options.score is not None
-    dataset, root, split = options.score
-    images = open_domain(DomainConfig(dataset=dataset, root=(root,), split=split), "score")
+    images = open_labelled(options.score, "score")
     scores = evaluate(scorer(lower, bundle.preprocess, bundle.labels.name, images), images).summary()
-    return dataclasses.replace(agreement, miou={f"{dataset}/{split}": scores["miou"]})
+    return dataclasses.replace(agreement, miou={f"{options.score[0]}/{options.score[2]}": scores["miou"]})
 
 
 def _runs(predictor: Predictor, batches: Batches) -> list[list[Scored]]:

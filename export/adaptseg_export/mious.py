@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from adaptseg_export.options import Labelled
 from adaptseg_export.verify import REFERENCE, Check
@@ -14,15 +13,13 @@ from adaptseg_serve.predictor import Predictor
 def mious(bundle: Bundle, predictors: Mapping[str, Predictor], labelled: Labelled) -> dict[str, float | None]:
     """mIoU (0..1) by runtime on the images of (dataset, root, split)."""
     try:
-        from adaptseg_training.config import DomainConfig
-        from adaptseg_training.data.domains import open_domain
+        from adaptseg_export.labelled import open_labelled
         from adaptseg_training.evaluate import evaluate, scorer
     except ImportError as error:
         raise ConfigError(
             f"--score needs the training package's data sets ({error}). Install: pip install 'adaptseg-serve[train]'"
         ) from error
-    dataset, root, split = labelled
-    images = open_domain(DomainConfig(dataset=dataset, root=(Path(root),), split=split), "score")
+    images = open_labelled(labelled, "score")
     found = {}
     for runtime, predictor in predictors.items():
         scores = evaluate(scorer(predictor, bundle.preprocess, bundle.labels.name, images), images)

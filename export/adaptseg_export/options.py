@@ -46,7 +46,8 @@ class ExportOptions:
     images: Annotated[tuple[Path, ...], arg(metavar="PATH ...")] = ()
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
     score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
-    """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val."""
+    """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val, or
+    streets - day (200 that are drawn)."""
     precisions: Annotated[tuple[Literal["fp16", "int8"], ...], arg(metavar="fp16|int8 ...")] = ()
     """Further graphs in the bundle: int8 for CPUs (static, QDQ), fp16 for GPUs. Each is admitted only by --score."""
     calibrate: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None

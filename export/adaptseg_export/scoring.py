@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptseg_export.labelled import open_labelled
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import open_bundle
@@ -18,8 +19,6 @@ from adaptseg_serve.predictor import Predictor, Scored, Size, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.reference import Reference, Window, figures_of
 from adaptseg_training.checkpoint import load_checkpoint, load_generator
-from adaptseg_training.config import DomainConfig
-from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.devices import choose_device
 from adaptseg_training.evaluate import evaluate, scorer
@@ -33,9 +32,8 @@ def score(options: ExportOptions, model: Path, record: Record) -> Record:
         if options.baseline is not None:
             raise ConfigError("--baseline is scored on the images of --score DATASET ROOT SPLIT; give that, too.")
         return record
-    dataset, root, split = options.score
-    data = f"{dataset}/{split}"
-    images = open_domain(DomainConfig(dataset=dataset, root=(root,), split=split), "score")
+    data = f"{options.score[0]}/{options.score[2]}"
+    images = open_labelled(options.score, "score")
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"
         write_bundle(bundle, model, record)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, TrainConfig
-from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.domains import bounded, open_domain
 from adaptseg_training.data.loading import SampleStream, batches
 from adaptseg_training.data.prepare import Pair, Preparer, label_table
 from adaptseg_training.data.sample import ImageSet
@@ -39,7 +39,7 @@ def open_domains(config: TrainConfig) -> Domains:
     return Domains(
         source=open_domain(config.source, "source"),
         target=None if config.target is None else open_domain(config.target, "target"),
-        evaluate=None if config.evaluate is None else open_domain(config.evaluate, "evaluate"),
+        evaluate=None if config.evaluate is None else open_domain(bounded(config.evaluate), "evaluate"),
     )
 
 

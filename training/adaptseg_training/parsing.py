@@ -98,7 +98,7 @@ def check(config: TrainConfig) -> None:
     )
     _require(
         config.run.select == "miou" or config.target is not None,
-        "--run.select infomax is taken on the target; say which with --target.dataset or --target.root.",
+        "--run.select infomax is taken on the target; say which with --target.dataset and --target.root.",
     )
     try:
         find_label_set(config.label_set)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from adaptseg_training.subjects import Subject
 
 PROG = "adaptseg-evaluate"
-STREETS = 200
-"""Rendered streets to score on where no count is given: the renderer never ends."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,16 @@ def evaluate_command(argv: Sequence[str]) -> int:
     """Score, print, return the exit code."""
     options = tyro.cli(EvaluateOptions, prog=PROG, args=list(argv))
     _check(options)
-    from adaptseg_training.data.domains import open_domain
+    from adaptseg_training.data.domains import bounded, open_domain
     from adaptseg_training.evaluation_report import write_report
     from adaptseg_training.oracle import compare, oracle_summary, read_result
     from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
 
-    options = replace(options, data=bounded(options.data))
+    data = bounded(options.data)
+    if data.count != options.data.count:
+        said = f"{PROG}: scoring on {data.count} rendered streets; --data.count asks for more or fewer."
+        print(said, file=sys.stderr)
+    options = replace(options, data=split_to_score(data))
     images = open_domain(options.data, "data")
     if options.oracle is not None and options.oracle.suffix == ".json":
         read_result(options.oracle)
@@ -103,14 +105,9 @@ def evaluate_command(argv: Sequence[str]) -> int:
     return 0
 
 
-def bounded(data: DomainConfig) -> DomainConfig:
-    """`data`, but no more than STREETS rendered streets unless a count was asked for, and val of what has one."""
-    if data.dataset in ("camvid", "cityscapes") and not data.split:
-        return replace(data, split="val")
-    if data.dataset != "streets" or data.count:
-        return data
-    print(f"{PROG}: scoring on {STREETS} rendered streets; --data.count asks for more or fewer.", file=sys.stderr)
-    return replace(data, count=STREETS)
+def split_to_score(data: DomainConfig) -> DomainConfig:
+    """`data`, but val of what has one where no split is given."""
+    return replace(data, split="val") if data.dataset in ("camvid", "cityscapes") and not data.split else data
 
 
 def label_free_summary(subject: "Subject", images: "ImageSet", options: EvaluateOptions) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """DomainConfig -> the data set it describes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -14,7 +15,7 @@ from adaptseg_training.data.frames import Frames
 from adaptseg_training.data.gta5 import list_gta5
 from adaptseg_training.data.listing import ListedImages, Listing
 from adaptseg_training.data.own import list_own
-from adaptseg_training.data.rendered import DEFAULT_COUNT, RenderedStreets
+from adaptseg_training.data.rendered import DEFAULT_COUNT, SCORED_COUNT, RenderedStreets
 from adaptseg_training.data.sample import ImageSet, Sample
 from adaptseg_training.data.synscapes import list_synscapes
 from adaptseg_training.data.synthia import list_synthia
@@ -37,14 +38,32 @@ class Part(Dataset[Sample]):
 
 def open_domain(domain: DomainConfig, name: str) -> ImageSet:
     """The images of `domain`; errors call it `name` (source, target, evaluate), as the flags do."""
-    if domain.skip_unreadable and name not in ("source", "target"):
-        raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
+    check_domain(domain, name)
     # Frames leave out by themselves: videos are read at once, and what is left out is not to fill the memory.
     first, every = (0, 1) if domain.dataset == "frames" else (domain.first, domain.every)
     part = Part(_open_whole(domain, name), first, every, domain.count)
     if not len(part):
         raise ConfigError(f"--{name}.first {domain.first} leaves no image of the {domain.dataset} data set.")
     return part
+
+
+def check_domain(domain: DomainConfig, name: str) -> None:
+    """ConfigError for what is wrong in `domain` whatever files there are."""
+    if domain.skip_unreadable and name not in ("source", "target"):
+        raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
+    if domain.dataset != "streets" and not domain.root:
+        raise ConfigError(f"--{name}.root is not set: where is the {domain.dataset} data set?")
+    if domain.dataset == "streets" and domain.root:
+        raise ConfigError(
+            f"--{name}.root {domain.root[0]}: streets are drawn and have no folder. Say what lies there: "
+            f"--{name}.dataset frames (images and videos without labels), camvid, cityscapes, ..."
+        )
+
+
+def bounded(domain: DomainConfig) -> DomainConfig:
+    """`domain`, all of it to be scored: the renderer never ends, so a few streets only where no count is given."""
+    endless = domain.dataset == "streets" and not domain.count
+    return replace(domain, count=SCORED_COUNT) if endless else domain
 
 
 def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
@@ -54,7 +73,7 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
             return RenderedStreets(looks, _drawn_size(domain), count)
         case "frames":
-            return Frames(_roots(domain, name), domain.first, domain.every)
+            return Frames(domain.root, domain.first, domain.every)
         case _:
             return ListedImages(list_domain(domain, name))
 
@@ -89,14 +108,9 @@ def list_domain(domain: DomainConfig, name: str) -> Listing:
             raise ConfigError(f"{other} is not a data set of files with a layout of its own.")
 
 
-def _roots(domain: DomainConfig, name: str) -> tuple[Path, ...]:
-    if not domain.root:
-        raise ConfigError(f"--{name}.root is not set: where is the {domain.dataset} data set?")
-    return domain.root
-
-
 def _single_root(domain: DomainConfig, name: str) -> Path:
-    roots = _roots(domain, name)
-    if len(roots) > 1:
-        raise ConfigError(f"--{name}.root: the {domain.dataset} data set has one folder, {len(roots)} were given.")
-    return roots[0]
+    if len(domain.root) != 1:
+        raise ConfigError(
+            f"--{name}.root: the {domain.dataset} data set has one folder, {len(domain.root)} were given."
+        )
+    return domain.root[0]

@@ -8,7 +8,8 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_training.data.sample import Sample
 from adaptseg_training.data.streets import LOOKS, render_street
 
-DEFAULT_COUNT = 100_000
+DEFAULT_COUNT, SCORED_COUNT = 100_000, 200
+"""Streets there are, and those to score on, where no count is given."""
 
 
 class RenderedStreets(Dataset[Sample]):
