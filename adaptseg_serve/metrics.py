@@ -5,13 +5,13 @@ modules too, and prometheus_client must not be imported before BentoML has named
 """
 
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from adaptseg_serve._version import __version__
+from adaptseg_serve.exposition import exposition
 from adaptseg_serve.record import current
 
 if TYPE_CHECKING:
@@ -177,12 +177,5 @@ class Metrics:
         self._distance.set(math.nan if distance is None else distance)
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads: of all workers where they share a directory, else of this process."""
-        from prometheus_client import CollectorRegistry, generate_latest
-        from prometheus_client.multiprocess import MultiProcessCollector
-
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
-        workers = CollectorRegistry()
-        MultiProcessCollector(workers)  # type: ignore[no-untyped-call]  # its __init__ has no types
-        return generate_latest(workers)
+        """What /metrics answers."""
+        return exposition(self.registry)

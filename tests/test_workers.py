@@ -58,3 +58,17 @@ def test_both_workers_answer(tiny_bundle: Path, tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert members(server.process.pid) == []
+
+
+def test_a_killed_worker_comes_back_and_is_counted_once(tiny_bundle: Path, tmp_path: Path) -> None:
+    def capacity() -> float:
+        return float(httpx.get(f"{server.http_url}/metrics").text.split("\nadaptseg_queue_capacity ")[1].split()[0])
+
+    with serving(tiny_bundle, tmp_path, ADAPTSEG_WORKERS="2", ADAPTSEG_THREADS="1") as server:
+        wait_for(lambda: len(connections(server, psutil.CONN_LISTEN)) == 2)
+        both = capacity()
+        killed = next(iter(connections(server, psutil.CONN_LISTEN)))
+        psutil.Process(killed).kill()
+        wait_for(lambda: len(connections(server, psutil.CONN_LISTEN).keys() - {killed}) == 2)
+        assert capacity() == both
+        assert "\nadaptseg_ready 1.0\n" in httpx.get(f"{server.http_url}/metrics").text
