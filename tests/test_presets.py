@@ -1,17 +1,20 @@
 """Every preset that ships parses, and a wrong word is answered with the right one."""
 
 import shlex
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.data import Look
 from adaptseg_training.cli.train import parse_command
+from adaptseg_training.config import TrainConfig
 from adaptseg_training.data.streets import LOOKS
 from adaptseg_training.parsing import from_settings, to_settings
-from adaptseg_training.presets import preset_names, preset_path
+from adaptseg_training.presets import preset_names, preset_path, setting_names
+from adaptseg_training.ranges import OF_A_DOMAIN, RANGES
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -92,12 +95,61 @@ def test_a_file_that_is_no_preset_is_named(tmp_path: Path, text: str, match: str
         (["--run.stop-step", "99"], "schedule-steps"),
         (["--run.seed", "-1"], "run.seed"),
         (["--run.workers", "-1"], "run.workers"),
-        (["--optimiser.lr", "-1"], "optimiser.lr"),
+        (["--optimiser.nesterov", "--optimiser.momentum", "0"], "optimiser.nesterov"),
     ],
 )
 def test_values_no_run_can_have_name_their_flag(flags: list[str], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         parse_command(["smoke", *flags])
+
+
+@pytest.mark.parametrize(
+    ("flag", "values", "allowed"),
+    [
+        ("fourier", ("-0.1", "0.51", "nan"), "from 0 to 0.5"),
+        ("self-training.weight", ("-1",), "0 or more"),
+        ("self-training.teacher-momentum", ("-0.1", "1.1"), "from 0 to 1"),
+        ("self-training.confident", ("-0.1", "1.1"), "from 0 to 1"),
+        ("optimiser.momentum", ("-0.1", "1"), "0 or more and below 1"),
+        ("optimiser.betas", ("0.9 1", "-0.1 0.9"), "0 or more and below 1"),
+        ("optimiser.average", ("-0.1", "1"), "0 or more and below 1"),
+        ("optimiser.lr", ("-1", "inf"), "0 or more"),
+        ("optimiser.weight-decay", ("-1",), "0 or more"),
+        ("optimiser.power", ("-1",), "0 or more"),
+        ("main.seg-weight", ("-1",), "0 or more"),
+        ("aux.adv-weight", ("-1",), "0 or more"),
+        ("run.evaluate-every", ("-1",), "0 or more"),
+        ("run.preview-every", ("-1",), "0 or more"),
+        ("run.checkpoint-every", ("0",), "1 or more"),
+        ("target.every", ("0",), "1 or more"),
+        ("evaluate.first", ("-1",), "0 or more"),
+        ("source.size", ("96 31",), "32 or more"),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_with_it(flag: str, values: tuple[str, ...], allowed: str) -> None:
+    for value in values:
+        with pytest.raises(ConfigError) as caught:
+            parse_command(["smoke", f"--{flag}", *value.split()])
+        said = str(caught.value)
+        assert said.startswith(f"--{flag} is {value}")
+        assert said.endswith(f" must be {allowed}.")
+
+
+def test_every_number_has_a_range() -> None:
+    """A new setting without one would take any value."""
+    numbers = {int, float, tuple[float, float], tuple[int, int], tuple[int, int, int, int]}
+    hints = {name: _hint(name) for name in setting_names()}
+    found = {name.replace("_", "-") for name, hint in hints.items() if hint in numbers}
+    named = {f"{domain}.{setting}" for domain in ("source", "target", "evaluate") for setting in OF_A_DOMAIN}
+    assert found == named | RANGES.keys()
+
+
+def _hint(name: str) -> Any:
+    kind: Any = TrainConfig
+    for part in name.split("."):
+        hint = get_type_hints(kind)[part]
+        kind = next((t for t in (hint, *get_args(hint)) if is_dataclass(t)), hint)
+    return kind
 
 
 def test_the_looks_on_the_command_line_are_the_renderers() -> None:

@@ -48,8 +48,6 @@ def check_adaptation(config: TrainConfig) -> None:
             f"self-training mixes images of one size; --source.size is {config.source.size}, "
             f"--target.size {config.target.size}. Make them equal."
         )
-    if not 0 <= config.optimiser.average < 1:
-        raise ConfigError(f"--optimiser.average is {config.optimiser.average:g}; it is a share, 0 or more and below 1.")
     if config.optimiser.average > 0 and config.self_training.weight > 0:
         raise ConfigError("--optimiser.average beside self-training: its teacher is an average already. Set one to 0.")
     for level in active_levels(config):

@@ -13,6 +13,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.presets import to_flags
+from adaptseg_training.ranges import check_ranges
 
 PROG = "adaptseg-train"
 
@@ -68,25 +69,7 @@ def _plain(value: Any) -> Any:
 
 def check(config: TrainConfig) -> None:
     """Raise ConfigError, naming the flag, for values that no run can have."""
-    at_least_one = {
-        "run.stop-step": config.run.stop_step,
-        "run.batch-size": config.run.batch_size,
-        "run.log-every": config.run.log_every,
-        "run.checkpoint-every": config.run.checkpoint_every,
-        "run.keep": config.run.keep,
-        "optimiser.accumulate": config.optimiser.accumulate,
-        "optimiser.schedule-steps": config.optimiser.schedule_steps,
-    }
-    for flag, value in at_least_one.items():
-        _require(value >= 1, f"--{flag} is {value}; it must be 1 or more.")
-    not_negative = {
-        "run.seed": config.run.seed,
-        "run.workers": config.run.workers,
-        "optimiser.lr": config.optimiser.lr,
-        "optimiser.discriminator-lr": config.optimiser.discriminator_lr,
-    }
-    for flag, number in not_negative.items():
-        _require(number >= 0, f"--{flag} is {number}; it must be 0 or more.")
+    check_ranges(config)
     _require(
         config.run.stop_step <= config.optimiser.schedule_steps,
         f"--run.stop-step {config.run.stop_step} lies behind the end of the learning-rate schedule; "
@@ -100,19 +83,14 @@ def check(config: TrainConfig) -> None:
         config.run.select == "miou" or config.target is not None,
         "--run.select infomax is taken on the target; say which with --target.dataset and --target.root.",
     )
+    _require(
+        config.optimiser.momentum > 0 or not config.optimiser.nesterov,
+        "--optimiser.nesterov looks ahead along the momentum, and --optimiser.momentum is 0. Leave one of them out.",
+    )
     try:
         find_label_set(config.label_set)
     except ValueError as error:
         raise ConfigError(f"--label-set: {error}.") from error
-    for name, domain in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
-        if domain is not None:
-            _check_domain(name, domain)
-
-
-def _check_domain(name: str, domain: DomainConfig) -> None:
-    _require(min(domain.size) >= 32, f"--{name}.size is {domain.size}; height and width must be 32 or more.")
-    _require(domain.every >= 1, f"--{name}.every is {domain.every}; it must be 1 or more.")
-    _require(min(domain.first, domain.count) >= 0, f"--{name}.first and --{name}.count must be 0 or more.")
 
 
 def _require(condition: bool, message: str) -> None:
