@@ -20,7 +20,7 @@ from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.client import Answer, AsyncSegmentationClient, Credentials, Retry, SegmentationClient
 from adaptseg_serve.client.answers import Dropped
 from adaptseg_serve.errors import AdaptSegError, ConfigError
-from adaptseg_serve.grpc.large_fields import LargeFields
+from adaptseg_serve.grpc.parting import Parting
 from adaptseg_serve.grpc.segmentation import SegmentationService
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
@@ -79,7 +79,7 @@ async def grpcs_door(segmenter: Segmenter, certificates: dict[str, Pair], seen: 
             seen.append(dict(details.invocation_metadata).get("authorization", ""))
             return await continuation(details)
 
-    server, pair = grpc.aio.server(interceptors=[Watch(), LargeFields()]), certificates["server"]
+    server, pair = grpc.aio.server(interceptors=[Watch(), Parting()]), certificates["server"]
     segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(segmenter, Streams(8)), server)
     credentials = grpc.ssl_server_credentials(
         [(pair.key.read_bytes(), pair.certificate.read_bytes())], certificates["ca"].certificate.read_bytes(), True

@@ -32,3 +32,10 @@ def test_every_door_gives_tritonclient_the_same_label_map(server: Server, tmp_pa
         for name in answers.files:
             assert answers[name].shape == (1, 90, 130), name
             assert answers[name].tobytes() == expected, name
+
+
+def test_a_process_may_have_both_clients() -> None:
+    """Each brings its own stubs of inference.proto, which protobuf holds once; so our client must do without."""
+    both = "import tritonclient.grpc, adaptseg_serve.client"
+    done = subprocess.run([sys.executable, "-c", both], timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

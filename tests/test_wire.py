@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptseg_serve.grpc import large_fields
+from adaptseg_serve.grpc import large_fields, parting
 from adaptseg_serve.grpc.stubs import inference_pb2 as oip
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as own
 from adaptseg_serve.grpc.wire import LargeField, Parted
@@ -44,10 +44,10 @@ def infer_responses(draw: st.DrawFn) -> oip.ModelInferResponse:
 
 
 MESSAGES: list[tuple[LargeField[Any], tuple[str, ...], st.SearchStrategy[Message]]] = [
-    (large_fields.INFER_REQUEST, ("raw_input_contents",), infer_requests()),
-    (large_fields.INFER_RESPONSE, ("raw_output_contents",), infer_responses()),
+    (parting.INFER_REQUEST, ("raw_input_contents",), infer_requests()),
+    (parting.INFER_RESPONSE, ("raw_output_contents",), infer_responses()),
     (
-        large_fields.STREAM_INFER_RESPONSE,
+        parting.STREAM_INFER_RESPONSE,
         ("infer_response", "raw_output_contents"),
         st.builds(oip.ModelStreamInferResponse, infer_response=infer_responses())
         | st.builds(oip.ModelStreamInferResponse, error_message=st.text(max_size=9)),
@@ -160,7 +160,7 @@ def test_tensors_are_views_of_what_came_and_may_come_first_and_last() -> None:
     rest = oip.ModelInferRequest(model_name="m", id="7").SerializeToString()
     first, last = (bytes([tag, 3]) + each for each in (b"abc", b"xyz"))
     data = first + rest + last
-    found = large_fields.INFER_REQUEST.read(data)
+    found = parting.INFER_REQUEST.read(data)
     assert (found.message.model_name, found.message.id) == ("m", "7")
     assert [bytes(raw) for raw in found.raw] == [b"abc", b"xyz"]
     assert all(isinstance(raw, memoryview) and raw.obj is data for raw in found.raw)
@@ -178,7 +178,7 @@ def test_pixels_are_a_view_of_what_came() -> None:
 def test_a_group_is_read_as_protobuf_reads_it() -> None:
     group = bytes([15 << 3 | 3, 1 << 3, 5, 15 << 3 | 4])  # field 15, unknown to the .proto file
     request = oip.ModelInferRequest(id="a", raw_input_contents=[b"xy"])
-    found = large_fields.INFER_REQUEST.read(request.SerializeToString() + group)
+    found = parting.INFER_REQUEST.read(request.SerializeToString() + group)
     assert found.message.id == "a"
     assert list(found.raw) == [b"xy"]
     assert not found.message.raw_input_contents, "parted from it all the same"
@@ -186,8 +186,8 @@ def test_a_group_is_read_as_protobuf_reads_it() -> None:
 
 def test_a_message_of_very_many_fields_is_left_to_protobuf() -> None:
     """Here each would take a microsecond of the event loop, and the memory of two views."""
-    encoded = large_fields.INFER_REQUEST.write(Parted(oip.ModelInferRequest(id="a"), [b""] * 1000))
-    found = large_fields.INFER_REQUEST.read(encoded)
+    encoded = parting.INFER_REQUEST.write(Parted(oip.ModelInferRequest(id="a"), [b""] * 1000))
+    found = parting.INFER_REQUEST.read(encoded)
     assert found.message.id == "a"
     assert len(found.raw) == 1000
     assert all(isinstance(raw, bytes) for raw in found.raw)

@@ -2,6 +2,9 @@
 
 with SegmentationClient("http://localhost:3000") as client:      # or grpc://localhost:3001; https, grpcs
     label_map = client.segment(image).label_map                   # (H, W) uint8 train ids
+
+Raw frames travel fastest over gRPC. A process that does little else saves another fifth of a call where it lets glibc
+keep their memory: `adaptseg_serve.memory.keep_freed_memory(256 << 20)`, once (benchmarks/client.py has the figures).
 """
 
 from adaptseg_serve.client.answers import Answer, Dropped, ServiceError

@@ -18,7 +18,7 @@ from adaptseg_serve.segmenter import Segmentation, Segmenter
 
 class InferenceService:
     """The nine calls of protos/inference.proto, in its order. Requests and responses with tensors come and go `Parted`,
-    see large_fields.py."""
+    see parting.py."""
 
     def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
         self._segmenter, self._streams = segmenter, streams

@@ -16,7 +16,7 @@ from adaptseg_serve.segmenter import Segmenter
 
 class SegmentationService:
     """The three calls of protos/adaptseg/v1/segmentation.proto. Images and label maps come and go `Parted` from their
-    messages, see large_fields.py."""
+    messages, see parting.py."""
 
     def __init__(self, segmenter: Segmenter, streams: Streams) -> None:
         self._segmenter, self._streams = segmenter, streams

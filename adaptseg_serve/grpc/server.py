@@ -12,9 +12,9 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.grpc.large_fields import LargeFields
 from adaptseg_serve.grpc.observed import Observed
 from adaptseg_serve.grpc.oip import InferenceService
+from adaptseg_serve.grpc.parting import Parting
 from adaptseg_serve.grpc.segmentation import SegmentationService
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
@@ -37,7 +37,7 @@ class GrpcServer:
         self._options = _options(settings.max_body_bytes, settings.max_streams, settings.workers)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
         self._observed = Observed()
-        self._interceptors = (self._observed, *tokens, LargeFields())
+        self._interceptors = (self._observed, *tokens, Parting())
         self._credentials = server_credentials(settings)
         self._streams = Streams(settings.max_streams)
         self._health = health.HealthServicer()
