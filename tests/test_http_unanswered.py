@@ -29,6 +29,15 @@ def test_paths_and_methods_that_are_not_there(client: TestClient) -> None:
     problem(client.get("/v1/segment"), 405, "method-not-allowed")
 
 
+@pytest.mark.parametrize(("path", "allowed"), [("/v2", "GET, HEAD"), ("/v2/models/tiny/infer", "POST"), ("/v2/x", "")])
+def test_a_method_that_is_not_there_is_an_oip_error_under_v2(client: TestClient, path: str, allowed: str) -> None:
+    answer = client.put(path, content=b"x")
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/json")
+    assert answer.json() == {"error": f"PUT {path}: Method Not Allowed"}
+    assert not allowed or set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+    problem(client.put("/v2x", content=b"x"), 404, "not-found")
+
+
 def test_an_app_without_its_segmenter_says_so() -> None:
     with TestClient(create_app()) as loading:
         answer = loading.post("/v1/segment", content=PNG)

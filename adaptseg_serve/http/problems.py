@@ -38,8 +38,12 @@ def problem_of(error: RequestError) -> Response:
 
 def oip_error_of(error: RequestError) -> Response:
     """The same in the Open Inference Protocol's words, for everything under /v2."""
+    return _oip_error(error.status, str(error), _retry_after(error))
+
+
+def _oip_error(status: int, detail: str, headers: dict[str, str] | None) -> Response:
     # json.dumps writes ASCII: a name with a lone surrogate in it can be quoted back.
-    return Response(json.dumps({"error": str(error)}), error.status, _retry_after(error), "application/json")
+    return Response(json.dumps({"error": detail}), status, headers, "application/json")
 
 
 def _retry_after(error: RequestError) -> dict[str, str] | None:
@@ -59,5 +63,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: no such path, no such method."""
     assert isinstance(error, HTTPException)
     phrase = http.HTTPStatus(error.status_code).phrase
-    detail = f"{request.method} {request.url.path}: {error.detail}"
-    return problem(error.status_code, phrase.lower().replace(" ", "-"), detail, dict(error.headers or {}))
+    detail, headers = f"{request.method} {request.url.path}: {error.detail}", dict(error.headers or {})
+    if f"{request.url.path}/".startswith("/v2/"):
+        return _oip_error(error.status_code, detail, headers)
+    return problem(error.status_code, phrase.lower().replace(" ", "-"), detail, headers)
