@@ -24,8 +24,7 @@ class DriftWatch:
         self._predictor, self._bundle, self._metrics = predictor, bundle, metrics
         self._window = Window(len(bundle.labels), window)
         self._every = every
-        if bundle.reference is not None:
-            metrics.drift_reference(bundle.reference.figures.entropy)
+        metrics.drift_begins(None if bundle.reference is None else bundle.reference.figures.entropy)
         self._unseen = every - 1  # The first image is looked at: a wrong camera shows at once.
 
     @property

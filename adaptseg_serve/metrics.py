@@ -98,8 +98,7 @@ class Metrics:
             "Jensen-Shannon distance of the class shares from the bundle's validation images, 0 to 1",
             mode,
         )
-        for gauge in (self._entropy, self._reference, self._distance):
-            gauge.set(math.nan)
+        self.drift_begins(None)
 
     def _histogram(self, name: str, meaning: str, buckets: Sequence[float]) -> "Histogram":
         from prometheus_client import Histogram
@@ -166,8 +165,11 @@ class Metrics:
         """Count one image that never ran; "superseded" and "expired" are a frame stream's."""
         self._dropped.labels(reason).inc()
 
-    def drift_reference(self, entropy: float) -> None:
-        self._reference.set(entropy)
+    def drift_begins(self, reference: float | None) -> None:
+        """No image was looked at yet; `reference`: the bundle's own mean entropy, None where it has none."""
+        self._reference.set(math.nan if reference is None else reference)
+        self._entropy.set(math.nan)
+        self._distance.set(math.nan)
 
     def drift(self, shares: Mapping[str, float], entropy: float, distance: float | None) -> None:
         """Means over the last images, by class; `distance` None: there is nothing to compare with."""

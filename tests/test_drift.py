@@ -140,6 +140,19 @@ def test_without_a_reference_there_is_no_distance(tiny_bundle: Path) -> None:
     assert values(metrics.exposition())["shares"]["road"] == 1
 
 
+def test_another_bundle_is_not_measured_by_the_last_ones_reference(tiny_bundle: Path) -> None:
+    metrics = Metrics()
+    bundle = open_bundle(tiny_bundle)
+    for one, reference in ((with_reference(bundle, 1.0), 0.1), (bundle, math.nan), (with_reference(bundle, 0.5), 0.1)):
+        watch = DriftWatch(Painted(), one, metrics, window=2, every=1)
+        found = values(metrics.exposition())
+        assert math.isnan(found["adaptseg_drift_mean_entropy"])
+        assert math.isnan(found["adaptseg_drift_distance"])
+        assert found["adaptseg_drift_reference_mean_entropy"] == pytest.approx(reference, nan_ok=True)
+        watch.predict(np.zeros((1, 4, 4, 3), np.uint8), [(5, 6)])
+        assert math.isnan(values(metrics.exposition())["adaptseg_drift_distance"]) is math.isnan(reference)
+
+
 def add_reference(folder: Path, reference: object) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(manifest | {"reference": reference}))
