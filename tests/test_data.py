@@ -167,9 +167,11 @@ def test_a_wrong_domain_is_a_sentence(domain: DomainConfig, match: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["evaluate", "data"])
-def test_scores_and_previews_skip_nothing(name: str) -> None:
+def test_scores_and_previews_skip_and_change_nothing(name: str) -> None:
     with pytest.raises(ConfigError, match=f"--{name}.skip-unreadable: only training"):
         open_domain(DomainConfig(skip_unreadable=True), name)
+    with pytest.raises(ConfigError, match=f"--{name}.augment: only training"):
+        open_domain(DomainConfig(augment=True), name)
 
 
 def test_an_image_without_its_label_map_is_named(camvid: Path) -> None:

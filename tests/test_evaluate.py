@@ -13,13 +13,17 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, LabelMap
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.adaptation import Adaptation
+from adaptseg_training.checkpoint import model_size
 from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.sample import ImageSet, Sample
+from adaptseg_training.domains import open_domains
+from adaptseg_training.dry_run import found
 from adaptseg_training.evaluate import evaluate, own_subset, scorer, subset_mious
 from adaptseg_training.generator_predictor import GeneratorPredictor
+from adaptseg_training.parsing import from_settings, to_settings
 from adaptseg_training.run import open_run
 from adaptseg_training.state import save
 
@@ -131,6 +135,29 @@ def test_a_checkpoint_on_the_command_line(run: Path, camvid: Path, capsys: pytes
     assert isinstance(line["miou_subset"], float)
 
 
+def test_evaluates_size_is_the_checkpoints_own(
+    tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--generator.weights=none", f"--run.dir={tmp_path}", "--evaluate.size", "64", "96"]
+    run = open_run(parse_command(["smoke", *flags])[1], "smoke", "adaptseg-train smoke")
+    adaptation = Adaptation(run.config, len(CITYSCAPES), torch.device("cpu"))
+    checkpoint = save(run, adaptation, 1, {})
+    assert score(capsys, "--checkpoint", str(checkpoint), "--data.root", str(camvid))["size"] == [64, 96]
+    again = score(capsys, "--checkpoint", str(checkpoint), "--data.root", str(camvid), "--size", "32", "64")
+    assert again["size"] == [32, 64]
+
+
+def test_a_size_that_was_not_given_is_the_training_images(camvid: Path) -> None:
+    own = {"smoke": (96, 128), "gta5_to_cityscapes_source_only_paper": (512, 1024), "packaged": (240, 320)}
+    assert {name: model_size(parse_command([name])[1]) for name in own} == own
+    flags = ["packaged", "--source.size", "64", "96", "--evaluate.dataset", "camvid", "--evaluate.root", str(camvid)]
+    flags += ["--evaluate.split", "val"]
+    assert model_size(parse_command(flags)[1]) == (64, 96)
+    config = parse_command([*flags, "--target.size", "96", "64"])[1]
+    assert model_size(from_settings(to_settings(config), Path("config.yaml"))) == model_size(config) == (96, 64)
+    assert "evaluate: camvid val: 1 images, the first 60x80 -> 96x64" in "\n".join(found(config, open_domains(config)))
+
+
 def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data.dataset", "streets", "--data.split", "day", "--data.count", "2", "--data.size", "64", "96"]
     line = score(capsys, "--bundle", str(tiny_bundle), *data)
@@ -146,6 +173,8 @@ def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureF
         (["--checkpoint", "a"], "--data.root is not set"),
         (["--checkpoint", "a", "--size", "8", "99"], "--size is"),
         (["--checkpoint", "a", "--worst", "-1"], "--worst is -1"),
+        (["--checkpoint", "a", "--data.root", "b", "--data.size", "64", "96"], r"--data\.size: .* is --size"),
+        (["--checkpoint", "a", "--data.root", "b", "--data.augment"], r"--data\.augment: only training"),
     ],
 )
 def test_a_wrong_command_line_is_a_sentence(argv: list[str], match: str) -> None:

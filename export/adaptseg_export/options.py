@@ -34,7 +34,7 @@ class ExportOptions:
     note: str = ""
     """What the model is good for and what it is not: one or two sentences for the model card."""
     size: Annotated[tuple[int, int] | None, arg(metavar="HEIGHT WIDTH")] = None
-    """(height, width) the server resizes images to; the training size if not given."""
+    """(height, width) the server resizes images to; the one that the run evaluates at if not given."""
     class_offsets: Annotated[tuple[str, ...], arg(metavar="CLASS=NUMBER ...")] = ()
     """Added to the scores of classes that the source has too many or too few of: vegetation=-2 sidewalk=1.5."""
     weights: Weights = "fp32"

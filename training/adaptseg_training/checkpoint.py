@@ -19,7 +19,7 @@ from torch import Tensor
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
-from adaptseg_training.config import TrainConfig
+from adaptseg_training.config import NO_SIZE, TrainConfig
 from adaptseg_training.errors import CheckpointError
 from adaptseg_training.parsing import from_settings
 
@@ -89,7 +89,12 @@ def load_training_state(folder: Path) -> dict[str, Any]:
 
 
 def model_size(config: TrainConfig) -> tuple[int, int]:
-    """(height, width) at which the trained generator is meant to see images: the target's, else the source's."""
+    """(height, width) at which the trained generator is asked: evaluate's if given, else the target's or the source's.
+
+    In the run's own evaluations and pictures, and by default wherever its checkpoints are scored or exported.
+    """
+    if config.evaluate is not None and config.evaluate.size != NO_SIZE:
+        return config.evaluate.size
     return config.source.size if config.target is None else config.target.size
 
 

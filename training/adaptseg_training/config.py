@@ -110,6 +110,10 @@ Dataset = Literal[
 ]
 
 
+NO_SIZE = (0, 0)
+"""In place of a size: none was given."""
+
+
 @dataclass(frozen=True)
 class DomainConfig:
     """Where the images of one domain come from."""
@@ -127,7 +131,8 @@ class DomainConfig:
     count: int = 0
     """At most so many images; 0: all there are (streets: 100 000; to score on: 200)."""
     size: tuple[int, int] = (360, 480)
-    """(height, width) of the training images."""
+    """(height, width) of the training images and of drawn streets; of evaluate: that the network is asked at, now and
+    when exported (0 0: the target's, else the source's)."""
     augment: bool = False
     """Random flip, crop, colour, gamma, shade, blur, noise, JPEG; the paper uses none."""
     skip_unreadable: bool = False

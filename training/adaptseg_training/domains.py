@@ -1,9 +1,10 @@
 """The data of a run: opened once, then batches by step, pictures for previews, labelled images for scores."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adaptseg_training.batch import Batch
+from adaptseg_training.checkpoint import model_size
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.data.domains import bounded, open_domain
 from adaptseg_training.data.loading import SampleStream, batches
@@ -39,8 +40,13 @@ def open_domains(config: TrainConfig) -> Domains:
     return Domains(
         source=open_domain(config.source, "source"),
         target=None if config.target is None else open_domain(config.target, "target"),
-        evaluate=None if config.evaluate is None else open_domain(bounded(config.evaluate), "evaluate"),
+        evaluate=None if (scored := scored_domain(config)) is None else open_domain(scored, "evaluate"),
     )
+
+
+def scored_domain(config: TrainConfig) -> DomainConfig | None:
+    """`evaluate` as it comes down: a few streets, not all; at the size that the network is asked at."""
+    return None if config.evaluate is None else replace(bounded(config.evaluate), size=model_size(config))
 
 
 def step_batches(

@@ -21,7 +21,7 @@ from adaptseg_training.config import DomainConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.skipping import Skips
 from adaptseg_training.devices import choose_device
-from adaptseg_training.domains import Domains, open_domains, step_batches
+from adaptseg_training.domains import Domains, open_domains, scored_domain, step_batches
 from adaptseg_training.failures import attempt
 from adaptseg_training.precision import set_up_arithmetic
 
@@ -92,8 +92,9 @@ def _generator_optimiser(config: OptimiserConfig) -> str:
 
 def found(config: TrainConfig, domains: Domains) -> Iterator[str]:
     """Each domain: images found, sizes, label set; reads one image of each."""
-    for name in ("source", "target", "evaluate"):
-        domain, images = getattr(config, name), getattr(domains, name)
+    described = {"source": config.source, "target": config.target, "evaluate": scored_domain(config)}
+    for name, domain in described.items():
+        images = getattr(domains, name)
         if domain is not None and images is not None:
             yield f"{name}: {_domain(domain, images)}"
     yield f"classes: {config.label_set} ({len(find_label_set(config.label_set))})"

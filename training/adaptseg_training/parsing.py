@@ -11,7 +11,7 @@ import tyro
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import find_label_set
-from adaptseg_training.config import DomainConfig, TrainConfig
+from adaptseg_training.config import NO_SIZE, DomainConfig, TrainConfig
 from adaptseg_training.presets import to_flags
 from adaptseg_training.ranges import check_ranges
 
@@ -37,10 +37,10 @@ def _default(argv: Sequence[str]) -> TrainConfig:
     flags = [a.lstrip("-") for a in argv if a.startswith("--")]  # values may look like flags: target.pth
     everything = not {"-h", "--help"}.isdisjoint(argv)
 
-    def domain(name: str) -> DomainConfig | None:
-        return DomainConfig() if everything or any(f.startswith(f"{name}.") for f in flags) else None
+    def domain(name: str, size: tuple[int, int] = DomainConfig.size) -> DomainConfig | None:
+        return DomainConfig(size=size) if everything or any(f.startswith(f"{name}.") for f in flags) else None
 
-    return replace(TrainConfig(), target=domain("target"), evaluate=domain("evaluate"))
+    return replace(TrainConfig(), target=domain("target"), evaluate=domain("evaluate", NO_SIZE))
 
 
 def from_settings(settings: dict[str, Any], origin: Path) -> TrainConfig:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.config import TrainConfig
+from adaptseg_training.config import NO_SIZE, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def check_ranges(config: TrainConfig) -> None:
     """Raise ConfigError, naming flag, value and range, for the first number out of its range."""
     for flag, allowed in RANGES.items():
         _check(flag, allowed, config)
-    for domain in ("source", "target", "evaluate"):
+    for domain, described in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
         for setting, allowed in OF_A_DOMAIN.items():
-            if getattr(config, domain) is not None:
+            if described is not None and (domain, setting, described.size) != ("evaluate", "size", NO_SIZE):
                 _check(f"{domain}.{setting}", allowed, config)
 
 

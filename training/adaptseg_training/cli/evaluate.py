@@ -15,7 +15,7 @@ from tyro.conf import arg
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
 from adaptseg_training.cli.evaluate_table import table
-from adaptseg_training.config import DomainConfig
+from adaptseg_training.config import NO_SIZE, DomainConfig
 
 if TYPE_CHECKING:
     from adaptseg_training.data.sample import ImageSet
@@ -33,7 +33,7 @@ class EvaluateOptions:
     table goes to stderr, the last line of stdout is one JSON object.
     """
 
-    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid"))
+    data: DomainConfig = field(default_factory=lambda: DomainConfig(dataset="camvid", size=NO_SIZE))
     """Labelled images (camvid, cityscapes: val if no split is given); a segmenter of other classes is scored in theirs.
     For unlabelled ones, infomax."""
     checkpoint: Path | None = None
@@ -75,6 +75,8 @@ def evaluate_command(argv: Sequence[str]) -> int:
     from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
 
     data = bounded(options.data)
+    if data.size == NO_SIZE:
+        data = replace(data, size=DomainConfig.size)
     if data.count != options.data.count:
         said = f"{PROG}: scoring on {data.count} rendered streets; --data.count asks for more or fewer."
         print(said, file=sys.stderr)
@@ -128,6 +130,10 @@ def _check(options: EvaluateOptions) -> None:
         raise ConfigError("--class-offsets is for a checkpoint: a bundle has its own.")
     if options.size is not None and min(options.size) < 32:
         raise ConfigError(f"--size is {options.size}; height and width must be 32 or more.")
+    if options.data.size != NO_SIZE and options.data.dataset != "streets":
+        raise ConfigError(
+            "--data.size: labelled images stay as they are; the size that the model sees them at is --size."
+        )
     if options.worst < 0:
         raise ConfigError(f"--worst is {options.worst}; it must be 0 or more.")
 

@@ -51,6 +51,8 @@ def check_domain(domain: DomainConfig, name: str) -> None:
     """ConfigError for what is wrong in `domain` whatever files there are."""
     if domain.skip_unreadable and name not in ("source", "target"):
         raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
+    if domain.augment and name not in ("source", "target"):
+        raise ConfigError(f"--{name}.augment: only training images are augmented; leave it out.")
     if domain.dataset != "streets" and not domain.root:
         raise ConfigError(f"--{name}.root is not set: where is the {domain.dataset} data set?")
     if domain.dataset == "streets" and domain.root:
