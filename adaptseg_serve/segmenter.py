@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptseg_serve import uncertainty
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.drift import DriftWatch
@@ -271,6 +272,7 @@ class Segmenter:
         settings = self.settings
         predictor = self._predictor or load_predictor(bundle, settings.threads, settings.runtime, settings.engine)
         warm_up(predictor, bundle.preprocess.size)
+        uncertainty.prepare()  # Else the first who asks for confidence waits while it is compiled: about a second.
         return predictor
 
     def _serve(self, bundle: Bundle, predictor: Predictor) -> Served:

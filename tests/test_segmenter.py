@@ -1,6 +1,8 @@
 """The segmenter: what every door calls, with a real bundle and a real runtime."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -181,3 +183,19 @@ def test_images_being_decoded_count_as_waiting(tiny_bundle: Path) -> None:
         assert all(isinstance(a, Busy) or not isinstance(a, BaseException) for a in answers)
 
     with_segmenter(tiny_bundle, body, Slow(0.05), Settings(queue_depth=4))
+
+
+STARTED = """
+import asyncio, sys
+from pathlib import Path
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.segmenter import Segmenter
+asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())
+print("adaptseg_serve.tail_kernel" in sys.modules, "adaptseg_serve.uncertainty_kernel" in sys.modules)
+"""
+
+
+def test_who_is_ready_has_compiled_what_confidence_needs(tiny_bundle: Path) -> None:
+    """A kernel is compiled when its module is imported."""
+    command = [sys.executable, "-c", STARTED, str(tiny_bundle)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True True\n"
