@@ -9,13 +9,14 @@ import pytest
 import torch
 from helpers.runs import files_of_at_most
 
+from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import GENERATOR, RECORD, find_checkpoint, load_checkpoint
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError, TrainingError
 from adaptseg_training.run import Run, open_run
-from adaptseg_training.state import resume, save
+from adaptseg_training.state import check_kept, resume, save
 
 CPU = torch.device("cpu")
 
@@ -117,6 +118,50 @@ def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptatio
     again, config = resumed(run, "--aux.seg-weight=0", "--aux.adv-weight=0")
     with pytest.raises(CheckpointError, match="On resume no flag may change the network"):
         resume(again, adapt(config))
+
+
+@pytest.mark.parametrize(
+    ("before", "flag", "value", "was"),
+    [
+        ("--optimiser.average=0.99", "optimiser.average", "0.0", "0.99"),
+        ("--optimiser.average=0", "optimiser.average", "0.99", "0.0"),
+        ("--self-training.weight=1", "self-training.weight", "0.0", "1.0"),
+        ("--self-training.weight=0", "self-training.weight", "0.5", "0.0"),
+        ("--optimiser.algorithm=adamw", "optimiser.algorithm", "sgd", "adamw"),
+        ("--optimiser.algorithm=sgd", "optimiser.algorithm", "adamw", "sgd"),
+        ("--optimiser.param-groups=dedup", "optimiser.param-groups", "legacy", "dedup"),
+    ],
+)
+def test_flags_under_which_a_checkpoint_means_other_things_are_refused(
+    tmp_path: Path, adaptation: Adaptation, before: str, flag: str, value: str, was: str
+) -> None:
+    _, config = parse_command(["smoke", "--generator.weights=none", f"--run.dir={tmp_path}", before])
+    started = open_run(config, "smoke", "adaptseg-train smoke")
+    started.write_config()
+    save(started, adaptation, 1, {})
+    again, config = resumed(started, f"--{flag}={value}")
+    with pytest.raises(ConfigError, match=rf"--{flag} {value}: the run was trained with {was}, which can't"):
+        resume(again, adaptation)
+
+
+def test_another_strength_of_average_and_teacher_is_no_other_kind() -> None:
+    def config(*flags: str) -> TrainConfig:
+        return parse_command(["smoke", *flags])[1]
+
+    check_kept(config("--optimiser.average=0.9"), config("--optimiser.average=0.99"))
+    check_kept(config("--self-training.weight=1"), config("--self-training.weight=0.5"))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_preset_beside_resume_must_be_the_runs_own(run: Run, adaptation: Adaptation, saved: bool) -> None:
+    """Before its first checkpoint a run's preset is known by the command on top of its config.yaml."""
+    if saved:
+        save(run, adaptation, 1, {})
+    flag = f"--run.resume={run.path}"
+    assert parse_command(["smoke", flag]) == parse_command([flag])
+    assert parse_command([flag])[0] == "smoke"
+    with pytest.raises(ConfigError, match=r"is a run of smoke and goes on under its own config: demo would not count"):
+        parse_command(["demo", flag])
 
 
 @pytest.mark.parametrize("name", [RECORD, GENERATOR])

@@ -6,9 +6,12 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
-from adaptseg_training.checkpoint import GENERATOR, last_checkpoint, load_training_state, read_record
+from adaptseg_training.checkpoint import GENERATOR, RECORD, last_checkpoint, load_training_state, read_record
+from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError, TrainingError
+from adaptseg_training.parsing import from_settings
 from adaptseg_training.run import DIVERGED, Run
 
 # Data order, augmentation and every random number of a step are functions of (seed, step): there is no state of a
@@ -46,6 +49,7 @@ def resume(run: Run, adaptation: Adaptation) -> int:
         return 0
     state = load_training_state(folder)
     try:
+        check_kept(run.config, from_settings(read_record(folder)["config"], folder / RECORD))
         _keep_own_settings(adaptation, state["adaptation"])
         adaptation.load_state_dict({**state["adaptation"], "generator": load_file(folder / GENERATOR)})
     except SafetensorError as error:
@@ -57,6 +61,25 @@ def resume(run: Run, adaptation: Adaptation) -> int:
             f"{folder} does not fit the run's settings: {error}. On resume no flag may change the network."
         ) from error
     return int(read_record(folder)["step"])
+
+
+def check_kept(config: TrainConfig, saved: TrainConfig) -> None:
+    """ConfigError for flags given on resume under which a checkpoint of the `saved` config would mean other things.
+
+    With an average or a teacher it holds that one and the student apart, without one the student alone; and what an
+    optimiser remembers fits no other one. Another strength of an average or a teacher is no such change.
+    """
+    for flag, was, now in (
+        ("optimiser.average", saved.optimiser.average, config.optimiser.average),
+        ("self-training.weight", saved.self_training.weight, config.self_training.weight),
+        ("optimiser.algorithm", saved.optimiser.algorithm, config.optimiser.algorithm),
+        ("optimiser.param-groups", saved.optimiser.param_groups, config.optimiser.param_groups),
+    ):
+        if was != now and (isinstance(was, str) or 0 in (was, now)):
+            raise ConfigError(
+                f"--{flag} {now}: the run was trained with {was}, which can't be changed on the way. Leave the "
+                f"flag out, or start a new run from this one's weights: --generator.weights .../{GENERATOR}."
+            )
 
 
 def _keep_own_settings(adaptation: Adaptation, saved: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def parse_command(argv: Sequence[str]) -> tuple[str, TrainConfig]:
         _help(preset, whole="--help-all" in flags)
     resumed = _resumed_run(flags)
     if resumed is not None:
-        preset = preset or str(resumed / "config.yaml")
         flags = preset_flags(str(_config_of(resumed))) + flags
+        preset = _own_preset(resumed, preset)
     elif preset:
         flags = preset_flags(preset) + flags
     return preset, parse(flags)
@@ -90,6 +90,24 @@ def _resumed_run(flags: Sequence[str]) -> Path | None:
         if name == "--run.resume":
             return Path(tail if equals else value)
     return None
+
+
+def _own_preset(run: Path, named: str) -> str:
+    """The preset that `run` was started with. ConfigError if the command names another: the run's config counts."""
+    from adaptseg_training.checkpoint import last_checkpoint, read_record  # torch: a run is about to start
+
+    last = last_checkpoint(run)
+    if last is not None:
+        own = str(read_record(last)["preset"])
+    else:  # the command on top of config.yaml; words[0] is the program
+        words = _config_of(run).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").split()
+        own = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
+    if named and Path(named) != Path(own):
+        raise ConfigError(
+            f"{run} is a run of {own or 'no preset'} and goes on under its own config: {named} would not count. "
+            "Leave it out; or leave --run.resume out, to start another run."
+        )
+    return own or str(run / "config.yaml")
 
 
 def _config_of(run: Path) -> Path:
