@@ -1,5 +1,6 @@
 """Every preset that ships parses, and a wrong word is answered with the right one."""
 
+import re
 import shlex
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.data import Look
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import TrainConfig
+from adaptseg_training.data.rendered import DEFAULT_COUNT
+from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.data.streets import LOOKS
 from adaptseg_training.parsing import from_settings, to_settings
-from adaptseg_training.presets import preset_names, preset_path, setting_names
+from adaptseg_training.presets import preset_header, preset_names, preset_path, setting_names
 from adaptseg_training.ranges import OF_A_DOMAIN, RANGES
 
 
@@ -33,6 +36,43 @@ def test_the_command_in_a_presets_header_parses(name: str) -> None:
     words = shlex.split(text.split("Command:")[1])
     assert words[0] == "adaptseg-train"
     assert parse_command(words[1:])[0] == name
+
+
+OF_A_GAP = tuple(name for name in preset_names() if name.startswith(("streets_to_camvid_", "day_to_dusk_")))
+
+
+@pytest.mark.parametrize("name", OF_A_GAP)
+def test_the_rows_of_a_gap_differ_in_their_method_alone(name: str) -> None:
+    config = parse_command([name])[1]
+    domains = [domain for domain in (config.source, config.target, config.evaluate) if domain is not None]
+    assert {domain.size for domain in domains} == {(264, 352)}
+    assert (config.run.stop_step, config.optimiser.schedule_steps) == (3000, 3500)
+    teacher = config.self_training.weight > 0
+    assert config.optimiser.average == (0 if teacher else 0.99)
+    header = preset_path(name).read_text().partition("# Command:")[0]
+    assert ("an average of its weights (0.99)" in header) != teacher
+    images = "4 images a domain" if config.target else "4 images"
+    assert f"Cost: 3000 steps of {images} at 264x352; not run at this length." in header
+
+
+@pytest.mark.parametrize("name", OF_A_GAP)
+def test_a_header_points_to_results_where_there_are_some(name: str) -> None:
+    lite_dusk = name.startswith("day_to_dusk") and name.endswith("lite0")
+    if lite_dusk or name == "streets_to_camvid_feature_lite0":
+        assert preset_header(name).reproduces.endswith("not run yet, so no figure.")
+
+
+def test_parts_of_the_packaged_model_say_how_many_streets_they_saw_again() -> None:
+    """Each draws from a range of its own; ranges of 100 000 that begin 20 000 apart overlap."""
+    parts = ("source_only", "", "more", "averaged", "detail", "settled")
+    seen: set[int] = set()
+    for name in (f"packaged_{part}".rstrip("_") for part in parts):
+        config = parse_command([name])[1]
+        count = config.run.stop_step * config.run.batch_size
+        own = {config.source.first + sample_index(config.run.seed, i, DEFAULT_COUNT) for i in range(count)}
+        said = re.findall(r"Of its (\d+) streets (\d+) were seen before", preset_path(name).read_text())
+        assert said == ([(str(count), str(len(own & seen)))] if own & seen else [])
+        seen |= own
 
 
 def test_flags_win_over_the_preset_in_either_spelling() -> None:
