@@ -12,6 +12,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.data import Look
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import TrainConfig
+from adaptseg_training.data.domains import check_domain
 from adaptseg_training.data.rendered import DEFAULT_COUNT
 from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.data.streets import LOOKS
@@ -35,7 +36,11 @@ def test_the_command_in_a_presets_header_parses(name: str) -> None:
     assert "Cost:" in text
     words = shlex.split(text.split("Command:")[1])
     assert words[0] == "adaptseg-train"
-    assert parse_command(words[1:])[0] == name
+    preset, config = parse_command(words[1:])
+    assert preset == name
+    for domain in ("source", "target", "evaluate"):
+        if (described := getattr(config, domain)) is not None:
+            check_domain(described, domain)
 
 
 OF_A_GAP = tuple(name for name in preset_names() if name.startswith(("streets_to_camvid_", "day_to_dusk_")))

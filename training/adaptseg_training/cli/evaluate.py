@@ -65,10 +65,16 @@ def main() -> None:
     run_command(PROG, evaluate_command)
 
 
-def evaluate_command(argv: Sequence[str]) -> int:
-    """Score, print, return the exit code."""
+def parse_options(argv: Sequence[str]) -> EvaluateOptions:
+    """The options of a command line. ConfigError for those that can't be; unknown flags end the process."""
     options = tyro.cli(EvaluateOptions, prog=PROG, args=list(argv))
     _check(options)
+    return options
+
+
+def evaluate_command(argv: Sequence[str]) -> int:
+    """Score, print, return the exit code."""
+    options = parse_options(argv)
     from adaptseg_training.data.domains import bounded, open_domain
     from adaptseg_training.evaluation_report import write_report
     from adaptseg_training.oracle import compare, oracle_summary, read_result

@@ -26,7 +26,7 @@ def train_command(argv: Sequence[str]) -> int:
     if _PRESETS in argv:
         print(preset_list())
         return 0
-    words, sweeps = _take_sweeps([word for word in argv if word != _DRY_RUN])
+    words, sweeps = take_sweeps([word for word in argv if word != _DRY_RUN])
     preset, config = parse_command(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if sweeps:
@@ -70,7 +70,7 @@ def _help(preset: str, whole: bool) -> NoReturn:
     raise SystemExit(0)
 
 
-def _take_sweeps(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def take_sweeps(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """`argv` without its --sweep flags, and their values."""
     words, sweeps = [], []
     rest = iter(argv)
