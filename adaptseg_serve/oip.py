@@ -22,7 +22,8 @@ from adaptseg_serve.served import Served
 
 INPUT, OUTPUT = "image", "label_map"
 MAX_LENGTH = 1 << 31
-MAX_TIMEOUT = 1 << 62
+MAX_TIMEOUT = 3_600_000_000
+"""Microseconds; what a client asks for beyond an hour counts as an hour."""
 _WHOLE = f"Input {INPUT!r} must hold whole numbers from 0 to 255."
 
 OneImage = NDArray[np.uint8] | bytes

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adaptseg_serve.errors import ConfigError, Unauthenticated
-from adaptseg_serve.http.problems import oip_error_of, problem_of
+from adaptseg_serve.http.problems import refusal_of
 from adaptseg_serve.settings import Settings
 
 CLOSED = ("/v1", "/v2", "/segment")
@@ -84,7 +84,7 @@ class BearerAuth:
             try:
                 self._tokens.check(Headers(scope=scope).get("authorization", ""))
             except Unauthenticated as error:
-                response = oip_error_of(error) if scope["path"].startswith("/v2") else problem_of(error)
+                response = refusal_of(error, scope["path"])
                 response.headers["WWW-Authenticate"] = "Bearer"
                 await response(scope, receive, send)
                 return

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adaptseg_serve.errors import Busy, DeadlineExceeded, RequestError, TooLarge
-from adaptseg_serve.http.problems import oip_error_of, problem_of
+from adaptseg_serve.http.problems import refusal_of
 
 LINGER_SECONDS, LINGER_BYTES = 5.0, 256 << 20
 """How long, and for how much, a refused upload is read and thrown away."""
@@ -122,7 +122,7 @@ async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Sen
 
     A socket that is closed with unread bytes is reset, and the reset overtakes the answer.
     """
-    response = oip_error_of(error) if scope["path"].startswith("/v2") else problem_of(error)
+    response = refusal_of(error, scope["path"])
     response.headers["Connection"] = "close"
 
     async def unfinished(message: Message) -> None:

@@ -36,6 +36,15 @@ def problem_of(error: RequestError) -> Response:
     return problem(error.status, error.name, str(error), _retry_after(error))
 
 
+def refusal_of(error: RequestError, path: str) -> Response:
+    """In the words of the protocol that `path` belongs to."""
+    return oip_error_of(error) if _is_oip(path) else problem_of(error)
+
+
+def _is_oip(path: str) -> bool:
+    return f"{path}/".startswith("/v2/")
+
+
 def oip_error_of(error: RequestError) -> Response:
     """The same in the Open Inference Protocol's words, for everything under /v2."""
     return _oip_error(error.status, str(error), _retry_after(error))
@@ -64,6 +73,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = http.HTTPStatus(error.status_code).phrase
     detail, headers = f"{request.method} {request.url.path}: {error.detail}", dict(error.headers or {})
-    if f"{request.url.path}/".startswith("/v2/"):
+    if _is_oip(request.url.path):
         return _oip_error(error.status_code, detail, headers)
     return problem(error.status_code, phrase.lower().replace(" ", "-"), detail, headers)
