@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.client import Dropped, SegmentationClient
+from adaptseg_serve.errors import AdaptSegError
 
 ROAD = 0
 MAX_AGE = 0.5
@@ -32,7 +33,15 @@ def frames(source: str) -> Iterator[NDArray[np.uint8]]:
 
 
 def main() -> None:
-    url, source = sys.argv[1:]
+    if len(sys.argv) != 3:
+        raise SystemExit(f"usage: python {sys.argv[0]} grpc://HOST:PORT CAMERA_NUMBER_OR_VIDEO")
+    try:
+        watch(*sys.argv[1:])
+    except AdaptSegError as error:
+        raise SystemExit(f"webcam: {error}") from None
+
+
+def watch(url: str, source: str) -> None:
     counts: Counter[str] = Counter()
     shown, road = time.monotonic(), 0.0
     with SegmentationClient(url) as client:

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from helpers.serving import ROOT, Server
+from helpers.serving import ROOT, Server, free_port
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.predictor import load_predictor
@@ -46,6 +46,19 @@ def test_a_folder(server: Server, expected: np.ndarray, tmp_path: Path, scheme: 
     assert [path.name for path in written] == [f"{number}.png" for number in range(6)]
     for path in written:
         np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
+
+
+def test_a_camera_whose_service_is_away_is_one_line(tmp_path: Path) -> None:
+    """The frames are read in a thread of gRPC's; a process that ended meanwhile was aborted."""
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 480))
+    for _ in range(300):
+        writer.write(np.zeros((480, 640, 3), np.uint8))
+    writer.release()
+    done = run("webcam.py", f"grpc://127.0.0.1:{free_port()}", video)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("webcam: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_video_as_a_camera(server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from threading import Event
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,6 +15,9 @@ from adaptseg_serve.client.answers import Answer, Dropped, Extra, Picture, Wante
 from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
+
+PATIENCE = 1.0
+"""Seconds that the end of a stream waits for its frames: OpenCV, left alone in a thread, aborts a process that ends."""
 
 
 class Transport(Protocol):
@@ -136,17 +140,26 @@ class _Grpc:
         self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
     ) -> Iterator[Answer | Dropped]:
         broken: list[BaseException] = []
+        left, outside = Event(), Event()
 
         def requests() -> Iterator[object]:
+            """In a thread of gRPC's. `outside` is set where `frames` is not at work."""
             try:
                 for number, image in enumerate(frames):
-                    yield over_grpc.frame_request(number, image, size, latest_only, max_age)
+                    request = over_grpc.frame_request(number, image, size, latest_only, max_age)
+                    outside.set()
+                    yield request
+                    outside.clear()
+                    if left.is_set():
+                        return
             except GeneratorExit:
                 raise
             except BaseException as error:
-                # gRPC takes frames in a thread of its own: it would only log an error, and hang after a SystemExit.
+                # gRPC would only log an error, and hang after a SystemExit.
                 broken.append(error)
                 raise RuntimeError("the frames ended with an error") from error
+            finally:
+                outside.set()
 
         call = self._calls.stream(requests(), metadata=self._metadata)
         try:
@@ -156,6 +169,8 @@ class _Grpc:
             raise (broken[0] if broken else over_grpc.error_of(error)) from error
         finally:
             call.cancel()
+            left.set()
+            outside.wait(PATIENCE)
 
     def close(self) -> None:
         self._channel.close()
