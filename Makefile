@@ -1,10 +1,13 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 # The first run of a target takes a few minutes (PyTorch is large); later runs start at once.
-PYTHON    ?= python3.11
+PYTHON    ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 VENV      ?= .venv
-HTTP_PORT ?= 3000
-GRPC_PORT ?= 3001
-HOST      ?= 127.0.0.1
+HTTP_PORT ?= $(or $(ADAPTSEG_HTTP_PORT),3000)
+GRPC_PORT ?= $(or $(ADAPTSEG_GRPC_PORT),3001)
+HOST      ?=
+HTTP_HOST := $(or $(HOST),$(ADAPTSEG_HTTP_HOST),127.0.0.1)
+GRPC_HOST := $(or $(HOST),$(ADAPTSEG_GRPC_HOST),127.0.0.1)
 BUNDLE    ?=
 ARGS      ?=
 
@@ -20,8 +23,8 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "make: '$(PYTHON)' not found. Install Python 3.11+, or name yours: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$$(command -v $(PYTHON))" || { echo "make: no Python found. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
@@ -34,9 +37,8 @@ $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 env: $(DEV_STAMP) ## Build .venv with everything for training, export, serving and tests
 
 serve: $(SERVE_STAMP) ## Serve a bundle: HTTP_PORT=3000 GRPC_PORT=3001 BUNDLE=path (default: the packaged model)
-	@echo "adaptseg-serve: page and HTTP on http://$(HOST):$(HTTP_PORT)  gRPC on $(HOST):$(GRPC_PORT)  (Ctrl-C stops)"
-	@$(if $(BUNDLE),ADAPTSEG_BUNDLE=$(abspath $(BUNDLE))) ADAPTSEG_HTTP_HOST=$(HOST) ADAPTSEG_HTTP_PORT=$(HTTP_PORT) \
-		ADAPTSEG_GRPC_HOST=$(HOST) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) exec $(BIN)/python -m adaptseg_serve.cli.serve
+	@$(if $(BUNDLE),ADAPTSEG_BUNDLE=$(abspath $(BUNDLE))) ADAPTSEG_HTTP_HOST=$(HTTP_HOST) ADAPTSEG_HTTP_PORT=$(HTTP_PORT) \
+		ADAPTSEG_GRPC_HOST=$(GRPC_HOST) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) exec $(BIN)/python -m adaptseg_serve.cli.serve
 
 test: $(DEV_STAMP) ## Run all tests: ARGS="-k png -x" is handed to pytest
 	$(BIN)/python -m pytest $(ARGS)
