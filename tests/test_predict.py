@@ -1,5 +1,6 @@
 """`adaptseg-predict`: the server's code path without a server."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -20,14 +21,18 @@ def save(path: Path, frame: np.ndarray) -> Path:
     return path
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    path = tmp_path / "drive.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 72))
-    for frame in FRAMES:
+def save_video(path: Path, repeat: int = 1) -> Path:
+    codec = "MJPG" if path.suffix == ".avi" else "mp4v"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (96, 72))
+    for frame in FRAMES * repeat:
         writer.write(frame[..., ::-1])
     writer.release()
     return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return save_video(tmp_path / "drive.avi")
 
 
 def test_an_image_gives_the_label_map_of_the_service(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -82,6 +87,63 @@ def test_one_bad_image_fails_alone_and_is_named(
     assert main([str(tiny_bundle), str(bad), str(good), "--out", str(tmp_path / "out")]) == 1
     assert (tmp_path / "out" / "good.png").is_file()
     assert f"{bad}: The PNG is cut short" in capsys.readouterr().err
+
+
+def index_first(mp4: Path) -> Path:
+    """Its moov before its mdat, as in a file to stream: such a file can be played though its end is missing."""
+    data = mp4.read_bytes()
+    mdat, moov = data.index(b"mdat") - 4, data.index(b"moov") - 4
+    index = bytearray(data[moov:])
+    at = index.index(b"stco") + 8
+    (chunks,) = struct.unpack_from(">I", index, at)
+    offsets = struct.unpack_from(f">{chunks}I", index, at + 4)
+    struct.pack_into(f">{chunks}I", index, at + 4, *(offset + len(index) for offset in offsets))
+    mp4.write_bytes(data[:mdat] + index + data[mdat:moov])
+    return mp4
+
+
+@pytest.mark.parametrize("name", ["cut.avi", "cut.mp4", "cut.mkv"])
+def test_a_video_cut_in_half_fails_and_keeps_what_came(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = save_video(tmp_path / name, repeat=10)
+    if path.suffix == ".mp4":
+        index_first(path)
+    assert main([str(tiny_bundle), str(path), "--out", str(tmp_path / "whole")]) == 0
+    assert len(list((tmp_path / "whole/cut").iterdir())) == 40
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main([str(tiny_bundle), str(path), "--out", str(tmp_path / "out")]) == 1
+    written = len(list((tmp_path / "out/cut").iterdir()))
+    assert 0 < written < 40
+    said = capsys.readouterr().err
+    assert f"{path}: The video is cut short or damaged: {written} frames could be read" in said
+    assert "0 of 1 written" in said
+
+
+def test_a_trimmed_mp4_is_whole_though_it_holds_frames_that_are_not_shown(tiny_bundle: Path, tmp_path: Path) -> None:
+    path = save_video(tmp_path / "trimmed.mp4", repeat=3)
+    data = bytearray(path.read_bytes())
+    scale = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    struct.pack_into(">i", data, data.index(b"elst") + 16, scale // 2)  # begins half a second later: 5 frames
+    path.write_bytes(data)
+    assert main([str(tiny_bundle), str(path), "--out", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out/trimmed").iterdir())) == 7
+
+
+def test_a_video_without_a_frame_fails(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "none.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 72)).release()
+    assert main([str(tiny_bundle), str(path), "--out", str(tmp_path / "out")]) == 1
+    assert f"{path}: No frame of the video can be read" in capsys.readouterr().err
+
+
+def test_an_overlay_that_can_not_be_written_is_no_success(
+    tiny_bundle: Path, tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "out" / "drive.overlay.mp4"
+    taken.mkdir(parents=True)
+    assert main([str(tiny_bundle), str(video), "--out", str(tmp_path / "out"), "--render", "overlay"]) == 1
+    assert f"{taken} can't be written as a video" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

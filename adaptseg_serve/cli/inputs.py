@@ -4,15 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.errors import BadImage, ConfigError
+from adaptseg_serve.cli import videos
+from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.images import decode_image
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
-VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 MAX_PIXELS = 1 << 28
 """The user's own files need no guard against strangers, only against a number that can't be meant."""
 
@@ -26,7 +25,7 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        return self.path.suffix.lower() in VIDEOS
+        return self.path.suffix.lower() in videos.SUFFIXES
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -44,31 +43,19 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 def count_frames(source: Source) -> int:
     """1 for an image; what the file says of itself for a video, at least 1."""
-    if not source.is_video:
-        return 1
-    video = cv2.VideoCapture(str(source.path))
-    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    video.release()
-    return max(1, frames)
-
-
-def frame_rate(source: Source) -> float:
-    video = cv2.VideoCapture(str(source.path))
-    rate = float(video.get(cv2.CAP_PROP_FPS))
-    video.release()
-    return rate if 0 < rate < 1000 else 25.0
+    return videos.count_frames(source.path) if source.is_video else 1
 
 
 def read_frames(source: Source) -> Iterator[NDArray[np.uint8]]:
     """(H, W, 3) uint8 RGB, frame by frame. Raises BadImage or UnsupportedType where the file can't be read."""
     if source.is_video:
-        yield from _video_frames(source.path)
+        yield from videos.video_frames(source.path)
     else:
         yield decode_image(source.path.read_bytes(), MAX_PIXELS)
 
 
 def _sources(path: Path) -> list[Source]:
-    known = IMAGES | VIDEOS
+    known = IMAGES | videos.SUFFIXES
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
         if not files:
@@ -79,17 +66,3 @@ def _sources(path: Path) -> list[Source]:
     if path.suffix.lower() not in known:
         raise ConfigError(f"{path} is no image or video that can be read ({', '.join(sorted(known))}).")
     return [Source(path, Path(path.stem))]
-
-
-def _video_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    video = cv2.VideoCapture(str(path))
-    if not video.isOpened():
-        raise BadImage(f"{path} can't be opened as a video. Convert it to MP4 with H.264.")
-    try:
-        while True:
-            more, frame = video.read()
-            if not more:
-                return
-            yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-    finally:
-        video.release()

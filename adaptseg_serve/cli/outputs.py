@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.cli.inputs import Source, frame_rate
+from adaptseg_serve.cli.inputs import Source
+from adaptseg_serve.cli.videos import frame_rate
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.png import encode_palette_png
@@ -70,7 +71,7 @@ class OverlayVideo:
 
     def __init__(self, source: Source, base: Path, palette: NDArray[np.uint8]) -> None:
         self._path, self._palette = _with(base, ".overlay.mp4"), palette
-        self._rate = frame_rate(source)
+        self._rate = frame_rate(source.path)
         self._video: cv2.VideoWriter | None = None
 
     def write(self, image: Image, label_map: LabelMap) -> None:
@@ -78,6 +79,8 @@ class OverlayVideo:
         if self._video is None:
             codec = cv2.VideoWriter.fourcc(*"mp4v")
             self._video = cv2.VideoWriter(str(self._path), codec, self._rate, (width, height))
+            if not self._video.isOpened():
+                raise OSError(f"{self._path} can't be written as a video of {width} x {height} pixels.")
         self._video.write(cv2.cvtColor(overlay(image, label_map, self._palette), cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
