@@ -70,6 +70,17 @@ def test_a_folder_is_walked_and_its_shape_kept(tiny_bundle: Path, tmp_path: Path
     assert found == {f"{stem}.png" for stem in stems} | {f"{stem}.overlay.jpg" for stem in stems}
 
 
+def test_results_inside_the_folder_are_no_inputs_of_the_next_run(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "in" / "deep" / "a.png", FRAMES[1])
+    monkeypatch.chdir(tmp_path / "in")
+    for _ in range(2):
+        assert main([str(tiny_bundle), str(tmp_path / "in"), "--out", "out", "--render", "both"]) == 0
+    found = {str(p.relative_to(tmp_path / "in")) for p in (tmp_path / "in").rglob("*") if p.is_file()}
+    assert found == {"deep/a.png", "out/deep/a.png", "out/deep/a.overlay.jpg"}
+
+
 def test_a_video_gives_a_label_map_a_frame_and_an_overlay_video(tiny_bundle: Path, tmp_path: Path, video: Path) -> None:
     assert main([str(tiny_bundle), str(video), "--out", str(tmp_path / "out"), "--render", "both"]) == 0
     assert [p.name for p in sorted((tmp_path / "out" / "drive").iterdir())] == [f"{i:06d}.png" for i in range(4)]

@@ -28,9 +28,10 @@ class Source:
         return self.path.suffix.lower() in videos.SUFFIXES
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """Files as they are, folders with all images and videos below them. ConfigError says what is wrong with a path."""
-    sources = [source for path in paths for source in _sources(path)]
+def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
+    """Files as they are, folders with all images and videos below them, but not the results of an earlier run that
+    lie in `out`. ConfigError says what is wrong with a path."""
+    sources = [source for path in paths for source in _sources(path, out.resolve())]
     taken: dict[Path, Path] = {}
     for source in sources:
         other = taken.setdefault(source.name, source.path)
@@ -54,10 +55,12 @@ def read_frames(source: Source) -> Iterator[NDArray[np.uint8]]:
         yield decode_image(source.path.read_bytes(), MAX_PIXELS)
 
 
-def _sources(path: Path) -> list[Source]:
+def _sources(path: Path, out: Path) -> list[Source]:
     known = IMAGES | videos.SUFFIXES
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+        if not path.resolve().is_relative_to(out):
+            files = [p for p in files if not p.parent.resolve().is_relative_to(out)]
         if not files:
             raise ConfigError(f"{path} holds no images or videos ({', '.join(sorted(known))}).")
         return [Source(p, p.relative_to(path).with_suffix("")) for p in files]

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, console: Console) -> int:
     if not options.inputs:
         raise ConfigError("Name at least one image, folder or video after the bundle.")
-    sources = find_sources(options.inputs)
+    sources = find_sources(options.inputs, options.out)
     bundle = open_bundle(options.bundle)
     predictor = load_predictor(bundle, options.threads, options.runtime)
     failed = 0
