@@ -163,6 +163,23 @@ def test_a_preview_without_rows_is_a_sentence(tmp_path: Path, capsys: Capture, r
 
 
 @pytest.mark.parametrize(
+    ("argv", "match"),
+    [
+        (["preview", "sheet.png", "--data.size", "0", "0"], "--data.size is 0 0; each number of it must be 32 or more"),
+        (["preview", "sheet.png", "--data.every", "0"], "--data.every is 0; it must be 1 or more"),
+        (["synthesize", "streets", "--count", "1", "--seed", "-1"], "--seed 0 or more"),
+    ],
+)
+def test_numbers_that_can_not_be_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, argv: list[str], match: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert guarded(PROG, data_command, argv) == 2
+    assert match in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("dataset", "write", "split", "wide"),
     [
         ("gta5", trees.write_gta5, "", 2),

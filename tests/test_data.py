@@ -158,6 +158,12 @@ def test_streets_to_be_cropped_are_drawn_as_large_as_the_smallest_crop_needs() -
         (DomainConfig("frames", (Path("nowhere"),)), "no file or folder nowhere"),
         (DomainConfig("camvid", (Path(),), "noon"), "no split 'noon'"),
         (DomainConfig("streets", split="fog"), "unknown look fog"),
+        (DomainConfig(first=-1), r"--source\.first is -1; it must be 0 or more"),
+        (DomainConfig(every=0), r"--source\.every is 0; it must be 1 or more"),
+        (DomainConfig(count=-2), r"--source\.count is -2; it must be 0 or more"),
+        (DomainConfig("camvid", (Path("a"),), count=-1), r"--source\.count is -1; it must be 0 or more"),
+        (DomainConfig(size=(0, 0)), r"--source\.size is 0 0; each number of it must be 32 or more"),
+        (DomainConfig(size=(48, 96)), r"--source\.size 48 96: streets are drawn 64 x 64 or larger"),
         (DomainConfig(root=(Path("drive.mp4"),)), r"--source\.root drive\.mp4: streets .* --source\.dataset frames"),
     ],
 )

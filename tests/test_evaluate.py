@@ -174,6 +174,9 @@ def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureF
         (["--checkpoint", "a", "--size", "8", "99"], "--size is"),
         (["--checkpoint", "a", "--worst", "-1"], "--worst is -1"),
         (["--checkpoint", "a", "--data.root", "b", "--data.size", "64", "96"], r"--data\.size: .* is --size"),
+        (["--checkpoint", "a", "--data.root", "b", "--data.first", "-1"], r"--data\.first is -1"),
+        (["--checkpoint", "a", "--data.root", "b", "--data.count", "-1"], r"--data\.count is -1"),
+        (["--checkpoint", "a", "--data.dataset", "streets", "--data.count", "-2"], r"--data\.count is -2"),
         (["--checkpoint", "a", "--data.root", "b", "--data.augment"], r"--data\.augment: only training"),
     ],
 )

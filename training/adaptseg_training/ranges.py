@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.config import NO_SIZE, TrainConfig
+from adaptseg_training.config import NO_SIZE, DomainConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,26 @@ RANGES = {
     "run.evaluate-every": NOT_NEGATIVE,
 }
 OF_A_DOMAIN = {"first": NOT_NEGATIVE, "every": ONE_OR_MORE, "count": NOT_NEGATIVE, "size": Range(32)}
-"""Of --source, --target and --evaluate."""
+"""Of --source, --target, --evaluate, and --data of adaptseg-evaluate and adaptseg-data."""
 
 
 def check_ranges(config: TrainConfig) -> None:
     """Raise ConfigError, naming flag, value and range, for the first number out of its range."""
     for flag, allowed in RANGES.items():
-        _check(flag, allowed, config)
-    for domain, described in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
-        for setting, allowed in OF_A_DOMAIN.items():
-            if described is not None and (domain, setting, described.size) != ("evaluate", "size", NO_SIZE):
-                _check(f"{domain}.{setting}", allowed, config)
+        _check(flag, attrgetter(flag.replace("-", "_"))(config), allowed)
+    for name, described in (("source", config.source), ("target", config.target), ("evaluate", config.evaluate)):
+        if described is not None:
+            check_domain_ranges(described, name)
 
 
-def _check(flag: str, allowed: Range, config: TrainConfig) -> None:
-    value = attrgetter(flag.replace("-", "_"))(config)
+def check_domain_ranges(domain: DomainConfig, name: str) -> None:
+    """As check_ranges, of one data set whose flags begin with `name`; only evaluate's size may be NO_SIZE."""
+    for setting, allowed in OF_A_DOMAIN.items():
+        if (name, setting, domain.size) != ("evaluate", "size", NO_SIZE):
+            _check(f"{name}.{setting}", getattr(domain, setting), allowed)
+
+
+def _check(flag: str, value: float | tuple[float, ...], allowed: Range) -> None:
     numbers = value if isinstance(value, tuple) else (value,)
     if not all(map(allowed.holds, numbers)):
         each = "each number of it" if len(numbers) > 1 else "it"

@@ -86,8 +86,8 @@ def data_command(argv: Sequence[str]) -> int:
         case Synthesize() as options:
             from adaptseg_training.data.synthesize import synthesize
 
-            if options.count < 1 or min(options.size) < 64:
-                raise ConfigError("--count must be 1 or more, --size 64 or more in height and width.")
+            if options.count < 1 or options.seed < 0 or min(options.size) < 64:
+                raise ConfigError("--count must be 1 or more, --seed 0 or more, --size 64 or more in height and width.")
             synthesize(options.out, range(options.seed, options.seed + options.count), options.look, options.size)
         case Preview() as options:
             from adaptseg_training.data.contact_sheet import write_contact_sheet

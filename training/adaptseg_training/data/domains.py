@@ -17,8 +17,10 @@ from adaptseg_training.data.listing import ListedImages, Listing
 from adaptseg_training.data.own import list_own
 from adaptseg_training.data.rendered import DEFAULT_COUNT, SCORED_COUNT, RenderedStreets
 from adaptseg_training.data.sample import ImageSet, Sample
+from adaptseg_training.data.streets import LEAST_SIDE
 from adaptseg_training.data.synscapes import list_synscapes
 from adaptseg_training.data.synthia import list_synthia
+from adaptseg_training.ranges import check_domain_ranges
 
 
 class Part(Dataset[Sample]):
@@ -49,6 +51,7 @@ def open_domain(domain: DomainConfig, name: str) -> ImageSet:
 
 def check_domain(domain: DomainConfig, name: str) -> None:
     """ConfigError for what is wrong in `domain` whatever files there are."""
+    check_domain_ranges(domain, name)
     if domain.skip_unreadable and name not in ("source", "target"):
         raise ConfigError(f"--{name}.skip-unreadable: only training can do without a file; mend it or remove it.")
     if domain.augment and name not in ("source", "target"):
@@ -73,17 +76,22 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
         case "streets":
             looks = tuple(look.strip() for look in (domain.split or "day").split(","))
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
-            return RenderedStreets(looks, _drawn_size(domain), count)
+            return RenderedStreets(looks, _drawn_size(domain, name), count)
         case "frames":
             return Frames(domain.root, domain.first, domain.every)
         case _:
             return ListedImages(list_domain(domain, name))
 
 
-def _drawn_size(domain: DomainConfig) -> tuple[int, int]:
+def _drawn_size(domain: DomainConfig, name: str) -> tuple[int, int]:
     """Streets to be cropped are drawn larger, so that the smallest crop is as sharp as a camera's."""
     scale = MAX_ZOOM if domain.augment else 1.0
-    return round(scale * domain.size[0]), round(scale * domain.size[1])
+    size = round(scale * domain.size[0]), round(scale * domain.size[1])
+    if min(size) < LEAST_SIDE:
+        raise ConfigError(
+            f"--{name}.size {domain.size[0]} {domain.size[1]}: streets are drawn {LEAST_SIDE} x {LEAST_SIDE} or larger."
+        )
+    return size
 
 
 def list_domain(domain: DomainConfig, name: str) -> Listing:

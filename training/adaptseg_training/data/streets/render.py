@@ -31,6 +31,8 @@ from adaptseg_training.data.streets.scene import (
 )
 from adaptseg_training.data.streets.stage import Stage
 
+LEAST_SIDE = 64
+"""Of a frame, in pixels."""
 _TOO_SMALL = 1.5
 """Things shorter than this (px) are left out."""
 
@@ -44,8 +46,8 @@ def render_street(seed: int, look: str = "day", size: tuple[int, int] = (360, 48
     """
     if look not in LOOK_TABLE:
         raise ValueError(f"unknown look {look!r}; there are {', '.join(LOOKS)}")
-    if min(size) < 64:
-        raise ValueError(f"size is {size}, (height, width); the least is (64, 64)")
+    if min(size) < LEAST_SIDE:
+        raise ValueError(f"size is {size}, (height, width); the least is {(LEAST_SIDE, LEAST_SIDE)}")
     scene = make_scene(seed)
     weather = np.random.default_rng((2, seed, LOOKS.index(look)))
     stage = _stage(scene, look, size, weather)
