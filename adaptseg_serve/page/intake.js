@@ -29,11 +29,10 @@ export function listenForFiles({ input, stage, take }) {
   });
 }
 
-export async function fetchSample(path) {
-  const response = await fetch(path).catch(() => null);
+export async function fetchSample(path, signal) {
+  const response = await fetch(path, { signal }).catch(() => null);
   if (!response?.ok) throw new Problem("The sample is missing", `${path} could not be loaded from this server.`);
-  const blob = await response.blob();
-  return new File([blob], path.split("/").pop(), { type: blob.type });
+  return response.blob();
 }
 
 /**

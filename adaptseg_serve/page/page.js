@@ -20,31 +20,42 @@ function begin() {
   underWay = new AbortController();
   sendAgain = null;
   live.stop();
+  stage.leaveLive();
   stage.clearProblem();
   return underWay.signal;
 }
 
-/** file: what to segment; sample: the button it came from, if any */
-async function take(file, sample = null) {
-  if (file.type.startsWith("video/")) return startLive(file.name, () => live.startFile(file));
+function takeFile(file) {
+  if (file.type.startsWith("video/")) startLive(file.name, () => live.startFile(file));
+  else takePicture(file.name, () => file);
+}
+
+function takeSample(button) {
+  const path = button.dataset.sample;
+  takePicture(path.split("/").pop(), (signal) => fetchSample(path, signal), button);
+}
+
+/** get(signal): what to segment, a Blob; sample: the button it came from, if any */
+async function takePicture(name, get, sample = null) {
   const signal = begin();
+  const again = () => takePicture(name, get, sample);
   stage.setBusy(true);
-  announce(`Segmenting ${file.name}`);
+  announce(`Segmenting ${name}`);
   try {
-    const { bitmap, body } = await prepare(file, model.input);
+    const { bitmap, body } = await prepare(await get(signal), model.input);
     signal.throwIfAborted();
     if (bitmap) showPhoto(bitmap, sample);
-    showAnswer(bitmap, await segment(body, signal, view.unsure), file.name);
-    lastTaken = () => take(file, sample);
+    const answer = await segment(body, signal, view.unsure);
+    signal.throwIfAborted(); // decoding an answer doesn't end with its request
+    showAnswer(bitmap, answer, name);
+    lastTaken = again;
   } catch (error) {
-    if (signal.aborted) return undefined;
-    const again = () => take(file, sample);
+    if (signal.aborted) return;
     if (error.status === 401) sendAgain = again;
-    stage.showProblem(error, again, file.name);
+    stage.showProblem(error, again, name);
   } finally {
     if (!signal.aborted) stage.setBusy(false);
   }
-  return undefined;
 }
 
 async function startLive(name, start) {
@@ -112,16 +123,8 @@ function toggleConfidence() {
   else view.recolor();
 }
 
-async function takeSample(button) {
-  try {
-    await take(await fetchSample(button.dataset.sample), button);
-  } catch (error) {
-    stage.showProblem(error, () => takeSample(button));
-  }
-}
-
 function listen() {
-  listenForFiles({ input: $("file"), stage: stage.root, take });
+  listenForFiles({ input: $("file"), stage: stage.root, take: takeFile });
   const on = (selector, act) => {
     for (const button of document.querySelectorAll(selector)) button.addEventListener("click", act);
   };

@@ -34,6 +34,11 @@ export class Stage {
     this.setBusy(state === "busy");
   }
 
+  /** A live source that has ended has no controls; its last frame stays. */
+  leaveLive() {
+    if (this.root.dataset.state === "live") this.show("result");
+  }
+
   /** Only while the confidence is what is seen; the slider then mixes that with the photo. */
   showConfidenceLegend() {
     const over = this.view.showsConfidence ? "Confidence" : "Labels";
