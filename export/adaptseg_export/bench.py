@@ -24,21 +24,22 @@ from adaptseg_export.probes import street
 from adaptseg_export.report import wide_console
 from adaptseg_export.verify import REFERENCE, Check, load_those_here, verify
 from adaptseg_serve.bundle import Bundle, open_bundle
-from adaptseg_serve.errors import AdaptSegError
 from adaptseg_serve.predictor import Predictor, load_predictor, warm_up
+from adaptseg_training.cli.common import guarded
 
 Shape = tuple[int, int, int]
 """(N, H, W)."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 measured, 1 failed, 2 usage."""
-    options = parse_bench(argv)
-    try:
-        rows = measure(options)
-    except AdaptSegError as error:
-        print(f"adaptseg-bench: {error}", file=sys.stderr)
-        return 1
+    return guarded("adaptseg-bench", bench_command, sys.argv[1:] if argv is None else argv)
+
+
+def bench_command(words: Sequence[str]) -> int:
+    """Parse, measure and print; returns the exit code."""
+    options = parse_bench(words)
+    rows = measure(options)
     wide_console(stderr=True).print(_table(rows))
     print(json.dumps({"benchmark": "bundle", "bundle": options.bundle.name, "rows": rows}))
     return 0

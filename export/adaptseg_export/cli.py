@@ -1,32 +1,27 @@
 """`adaptseg-export CHECKPOINT BUNDLE`, `adaptseg-export --verify BUNDLE`, `adaptseg-export --benchmark BUNDLE`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from adaptseg_export.options import ExportOptions, VerifyOptions, parse, parse_verify
-from adaptseg_serve.errors import AdaptSegError
+from adaptseg_training.cli.common import guarded
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 written, verified or measured; 1 refused or failed; 2 usage."""
     words = sys.argv[1:] if argv is None else argv
     if "--benchmark" in words:
         from adaptseg_export import bench
 
         return bench.main([word for word in words if word != "--benchmark"])
+    return guarded("adaptseg-export", export_command, words)
+
+
+def export_command(words: Sequence[str]) -> int:
+    """Parse, then export or verify; returns the exit code."""
     if "--verify" in words:
-        verify_options = parse_verify([word for word in words if word != "--verify"])
-        return _guarded(lambda: _verify(verify_options))
-    options = parse(argv)
-    return _guarded(lambda: _run(options))
-
-
-def _guarded(work: Callable[[], int]) -> int:
-    try:
-        return work()
-    except AdaptSegError as error:
-        print(f"adaptseg-export: {error}", file=sys.stderr)
-        return 1
+        return _verify(parse_verify([word for word in words if word != "--verify"]))
+    return _run(parse(words))
 
 
 def _run(options: ExportOptions) -> int:

@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from adaptseg_export.options import Labelled
 from adaptseg_export.verify import REFERENCE, Check
 from adaptseg_serve.bundle import Bundle
-from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.predictor import Predictor
 
 
 def mious(bundle: Bundle, predictors: Mapping[str, Predictor], labelled: Labelled) -> dict[str, float | None]:
     """mIoU (0..1) by runtime on the images of (dataset, root, split)."""
-    try:
-        from adaptseg_export.labelled import open_labelled
-        from adaptseg_training.evaluate import evaluate, scorer
-    except ImportError as error:
-        raise ConfigError(
-            f"--score needs the training package's data sets ({error}). Install: pip install 'adaptseg-serve[train]'"
-        ) from error
+    from adaptseg_export.labelled import open_labelled
+    from adaptseg_training.evaluate import evaluate, scorer
+
     images = open_labelled(labelled, "score")
     found = {}
     for runtime, predictor in predictors.items():

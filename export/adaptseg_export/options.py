@@ -1,5 +1,6 @@
 """What the user may choose; nothing here imports torch, so `--help` is quick."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -101,16 +102,16 @@ class BenchOptions:
     """Labelled images for mIoU (needs the extra `train`)."""
 
 
-def parse_verify(argv: list[str] | None = None) -> VerifyOptions:
+def parse_verify(argv: Sequence[str]) -> VerifyOptions:
     """Options of `adaptseg-export --verify`; exits with 2 on a usage error."""
     return tyro.cli(VerifyOptions, prog="adaptseg-export --verify", args=argv)
 
 
-def parse_bench(argv: list[str] | None = None) -> BenchOptions:
+def parse_bench(argv: Sequence[str]) -> BenchOptions:
     """Options of `adaptseg-bench`; exits with 2 on a usage error."""
     return tyro.cli(BenchOptions, prog="adaptseg-bench", args=argv)
 
 
-def parse(argv: list[str] | None = None) -> ExportOptions:
+def parse(argv: Sequence[str]) -> ExportOptions:
     """Options from the command line; exits with 2 on a usage error."""
     return tyro.cli(ExportOptions, prog="adaptseg-export", args=argv)

@@ -7,6 +7,7 @@ from typing import NoReturn
 from adaptseg_serve.errors import AdaptSegError, ConfigError
 
 Command = Callable[[Sequence[str]], int]
+_OURS = ("adaptseg_serve", "adaptseg_training", "adaptseg_export")
 
 
 def run_command(name: str, command: Command) -> NoReturn:
@@ -20,10 +21,20 @@ def guarded(name: str, command: Command, argv: Sequence[str]) -> int:
         return command(argv)
     except ConfigError as error:
         return _complain(name, error, 2)
+    except ModuleNotFoundError as error:
+        return _complain(name, _what_to_install(error), 2)
     except (AdaptSegError, OSError) as error:
         return _complain(name, error, 1)
     except KeyboardInterrupt:
         return _complain(name, "interrupted", 130)
+
+
+def _what_to_install(error: ModuleNotFoundError) -> str:
+    """A sentence. A missing module of our own is a bug, whose traceback is wanted: it is raised again."""
+    module = (error.name or str(error)).partition(".")[0]
+    if module in _OURS:
+        raise error
+    return f"{module} is not installed; this needs the extra `train`: make env, or pip install 'adaptseg-serve[train]'."
 
 
 def _complain(name: str, error: object, code: int) -> int:
