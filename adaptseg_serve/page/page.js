@@ -45,7 +45,8 @@ async function takePicture(name, get, sample = null) {
     const { bitmap, body } = await prepare(await get(signal), model.input);
     signal.throwIfAborted();
     if (bitmap) showPhoto(bitmap, sample);
-    const answer = await segment(body, signal, view.unsure);
+    let answer = await segment(body, signal, view.unsure);
+    if (view.unsure && !answer.confidence) answer = await segment(body, signal, true); // wanted only since it was sent
     signal.throwIfAborted(); // decoding an answer doesn't end with its request
     showAnswer(bitmap, answer, name);
     lastTaken = again;
@@ -102,8 +103,9 @@ function setPaused(paused) {
 function togglePause() {
   const paused = $("pause").getAttribute("aria-pressed") !== "true";
   setPaused(paused);
-  if (paused) live.pause();
-  else live.resume();
+  if (!paused) return live.resume();
+  live.pause();
+  return completeConfidence();
 }
 
 function setOpacity() {
@@ -114,13 +116,17 @@ function setOpacity() {
   stage.showConfidenceLegend();
 }
 
-/** The picture is asked for again where its confidence is not known yet. */
 function toggleConfidence() {
   view.unsure = !view.unsure;
   $("confidence").setAttribute("aria-pressed", String(view.unsure));
   stage.showConfidenceLegend();
-  if (view.unsure && view.map && !view.confidence && lastTaken) lastTaken();
-  else view.recolor();
+  view.recolor();
+  completeConfidence();
+}
+
+/** What is shown is asked for again where its confidence is wanted and not known; a picture under way brings its own. */
+function completeConfidence() {
+  if (view.unsure && view.map && !view.confidence && !stage.busy) lastTaken?.();
 }
 
 function listen() {
@@ -140,6 +146,7 @@ function listen() {
     live.stop();
     stage.show("result");
     view.canvas.focus();
+    completeConfidence();
   });
   listenForToken(async () => {
     stage.clearProblem();

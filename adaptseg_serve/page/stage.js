@@ -47,6 +47,11 @@ export class Stage {
     $("opacity").setAttribute("aria-valuetext", `${$("opacity").value} percent ${over.toLowerCase()}`);
   }
 
+  /** Is a picture under way? */
+  get busy() {
+    return this.root.getAttribute("aria-busy") === "true";
+  }
+
   setBusy(busy) {
     this.root.setAttribute("aria-busy", String(busy));
   }

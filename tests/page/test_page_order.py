@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.page import Visit, choose, wait_for_result
+from helpers.page import Visit, choose, segmented, wait_for_result
 from playwright.sync_api import Page, Route, expect
 
 LABEL = re.compile(r"Label map of blocks\.png: \w")
@@ -83,8 +83,7 @@ def test_a_camera_has_no_controls_while_the_sample_after_it_comes(visit: Visit) 
 def test_a_sample_that_is_missing_can_be_asked_for_again(visit: Visit, photo_file: Path, begun: str) -> None:
     page = visit(refusals=True)
     if begun == "result":
-        choose(page, photo_file)
-        wait_for_result(page)
+        segmented(page, photo_file)
     routes = held(page, "samples/trees.jpg")
     page.locator(TREES).click()
     waited_for(page, routes).abort()
@@ -95,3 +94,46 @@ def test_a_sample_that_is_missing_can_be_asked_for_again(visit: Visit, photo_fil
     expect(page.locator(TREES)).to_have_attribute("aria-pressed", "true")
     wait_for_result(page)
     expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_confidence_wanted_while_a_picture_is_under_way_comes_with_it(visit: Visit, photo_file: Path) -> None:
+    page = visit()
+    page.locator(TREES).click()
+    wait_for_result(page)
+    routes = held(page, "v1/segment")
+    choose(page, photo_file)
+    first = waited_for(page, routes)
+    page.locator("#confidence").click()
+    first.continue_()
+    second = waited_for(page, routes)
+    assert second.request.url.endswith("?include=confidence")
+    second.continue_()
+    expect(page.locator("#confidence-legend")).to_be_visible()
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", LABEL)
+    assert routes == []
+
+
+def test_confidence_wanted_while_a_sample_comes_leaves_the_picture_before_it(visit: Visit, photo_file: Path) -> None:
+    page = segmented(visit(), photo_file)
+    routes = held(page, "samples/trees.jpg")
+    page.locator(TREES).click()
+    sample = waited_for(page, routes)
+    page.locator("#confidence").click()
+    sample.continue_()
+    expect(page.locator(TREES)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#confidence-legend")).to_be_visible()
+
+
+@pytest.mark.parametrize("halt", ["#pause", "#stop"])
+def test_confidence_wanted_just_before_a_halt_still_comes(visit: Visit, halt: str) -> None:
+    page = visit()
+    page.locator("[data-action=camera]:visible").click()
+    expect(page.locator("#live")).to_be_visible()
+    routes = held(page, "v1/segment")
+    last = waited_for(page, routes)
+    page.locator("#confidence").click()
+    page.locator(halt).click()
+    page.route("**/v1/segment*", lambda route: route.continue_())  # all that is asked from here on
+    for route in [last, *routes]:
+        route.continue_()
+    expect(page.locator("#confidence-legend")).to_be_visible()
