@@ -4,8 +4,8 @@ import { noticeVersion } from "./introduction.js";
 import { showTiming } from "./panels.js";
 import { $, announce, legend, names, probe, stage, view } from "./parts.js";
 
-/** What is shown: its name, its label map as the service sent it, and whether a live source's first frame is awaited. */
-export const current = { name: "", file: null, first: false };
+/** What is shown: its name, its label map as the service sent it; and the name of a live source whose first frame is awaited. */
+export const current = { name: "", file: null, coming: null };
 
 const samples = [...$("samples").querySelectorAll("button")];
 
@@ -28,18 +28,19 @@ export function showAnswer(bitmap, answer, name) {
 }
 
 export function showLiveFrame(bitmap, answer, { fps, skipped }) {
+  const first = current.coming !== null;
   view.show(bitmap, answer.map, answer.confidence);
-  if (current.first) {
+  if (first) {
+    Object.assign(current, { name: current.coming, coming: null });
     probe.clear();
     markSample(null);
     announce(`${current.name} is running. Pause and Stop are below the picture.`);
     view.canvas.setAttribute("aria-label", `Label map of ${current.name}, live`);
   }
   stage.show("live");
-  describe(answer, !current.first);
+  describe(answer, !first);
   probe.refresh();
   $("live-text").textContent = `${fps.toFixed(1)} frames/s \u00b7 ${answer.total.toFixed(0)} ms \u00b7 ${skipped} skipped`;
-  current.first = false;
 }
 
 /** The frame that is shown, once more: now with its confidence. */

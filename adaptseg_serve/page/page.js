@@ -54,23 +54,18 @@ async function takePicture(name, get, sample = null) {
     if (signal.aborted) return;
     if (error.status === 401) sendAgain = again;
     stage.showProblem(error, again, name);
-  } finally {
-    if (!signal.aborted) stage.setBusy(false);
   }
 }
 
 async function startLive(name, start) {
   const signal = begin();
-  const before = lastTaken;
-  lastTaken = null;
-  Object.assign(current, { name, first: true });
+  stage.setBusy(true);
+  current.coming = name; // till its first frame, what was shown before keeps its name
   setPaused(false);
   try {
     await start();
   } catch (error) {
-    if (signal.aborted) return;
-    lastTaken = before;
-    stage.showProblem(error);
+    if (!signal.aborted) stage.showProblem(error);
   }
 }
 

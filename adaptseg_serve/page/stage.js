@@ -47,7 +47,7 @@ export class Stage {
     $("opacity").setAttribute("aria-valuetext", `${$("opacity").value} percent ${over.toLowerCase()}`);
   }
 
-  /** Is a picture under way? */
+  /** Is something under way, of which nothing is shown yet? */
   get busy() {
     return this.root.getAttribute("aria-busy") === "true";
   }
@@ -65,6 +65,7 @@ export class Stage {
     this.#retry = retry;
     $("retry").hidden = !(retry && error.passing);
     $("problem").hidden = false;
+    this.setBusy(false);
     if (this.root.dataset.state !== "empty") this.show(this.view.map ? "result" : "photo");
   }
 
