@@ -183,6 +183,49 @@ def test_an_existing_folder_is_kept(checkpoint: Path, bundle: Path, capsys: pyte
     assert (bundle / MANIFEST).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        ("OUT", 1, "is a bundle already. Choose another name, or add --overwrite"),
+        ("TAKEN", 1, "exists and is no bundle. Choose another name."),
+        ("TAKEN --overwrite", 1, "exists and is no bundle. Choose another name."),
+        ("FILE/bundle", 1, "can't be written: "),
+        ("NEW --size 0 0", 2, "--size is 0 0; height and width must be 32 or more"),
+        ("NEW --size -8 40", 2, "--size is -8 40"),
+        ("NEW --precisions int8", 2, "add --score DATASET ROOT SPLIT"),
+        ("NEW --baseline CHECKPOINT", 2, "--baseline is scored on the images of --score"),
+        ("NEW --score camvid TAKEN val", 2, "taken/val/images. Expected: "),
+        ("NEW --calibrate frames nowhere -", 2, "no file or folder nowhere"),
+        ("NEW --score streets - day --baseline nowhere", 1, "nowhere is neither a checkpoint"),
+        ("NEW --images nowhere", 2, "--images: nowhere does not exist"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_the_checkpoint_is_read(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: str, code: int, says: str
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("")
+    for name in ("taken", "file", "new"):
+        flags = flags.replace(name.upper(), str(tmp_path / name))
+    assert main(["no-checkpoint", *flags.replace("OUT", str(bundle)).split()]) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert "no-checkpoint" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_an_interrupted_export_is_a_sentence_and_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adaptseg_export.export.write_graph", interrupted)
+    assert main([str(checkpoint), str(tmp_path / "bundle")]) == 130
+    assert capsys.readouterr().err.endswith("adaptseg-export: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none"), str(tmp_path / "bundle")]) == 1
     assert "neither a checkpoint" in capsys.readouterr().err

@@ -12,16 +12,15 @@ from torch import nn
 
 from adaptseg_export import artifacts
 from adaptseg_export.agreement import Agreement, Comparison
-from adaptseg_export.artifacts import _admit, calibration_frames, make_artifact, make_fixed
+from adaptseg_export.artifacts import _admit, calibration_frames, make_fixed
 from adaptseg_export.aspp import WINS_FROM, ShiftedAspp, with_shifted_aspp
-from adaptseg_export.deployment import Deployment, MainLevel
+from adaptseg_export.deployment import MainLevel
 from adaptseg_export.graph import write_graph
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import ParityError
 from adaptseg_export.precision import HalfDeployment, with_folded_norms, write_int8
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MODEL, open_bundle
-from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.runtimes.graph import read_graph
@@ -108,13 +107,6 @@ def test_folding_batch_norm_changes_nothing_but_rounding_and_leaves_none(backbon
         torch.testing.assert_close(folded(images), network(images), rtol=1e-9, atol=1e-9)
     assert norms
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
-
-
-def test_int8_needs_labelled_images(tmp_path: Path, tiny_bundle: Path) -> None:
-    tiny = open_bundle(tiny_bundle)
-    record, options = Record("x", tiny.preprocess, CITYSCAPES), ExportOptions("checkpoint", tmp_path / "b")
-    with pytest.raises(ConfigError, match="add --score DATASET ROOT SPLIT"):
-        make_artifact("int8", options, Deployment(Small(), SPEC), record, tiny.model_path, tmp_path)
 
 
 def test_calibration_frames_are_spread_and_of_the_networks_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,23 @@ def test_the_benchmark_ends_with_json_of_every_runtime_and_shape(
         assert row["peak_mb"] > 1
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--rounds 0", "--rounds is 0; it must be 1 or more"),
+        ("--batches 1 0", "--batches 1 0: each must be 1 or more"),
+        ("--sizes 0 0", "--sizes is 0 0; height and width must be 32 or more"),
+        ("--runtimes onnxruntime-cpux", "no runtime 'onnxruntime-cpux'; there are onnxruntime-cpu, "),
+        ("--runtimes onnxruntime-cpu-int8", "--runtimes onnxruntime-cpu-int8: not on this machine, or without a graph"),
+    ],
+)
+def test_a_benchmark_of_nothing_is_refused(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str], flags: str, says: str
+) -> None:
+    assert main(["--benchmark", str(tiny_bundle), *flags.split()]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
 # Agreement
 
 

@@ -23,7 +23,6 @@ from adaptseg_export.probes import probes, street
 from adaptseg_export.verify import Batches, compare_runs
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MODEL, Bundle, open_bundle
-from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.predictor import Predictor, Scored, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.data.streets import LOOKS, render_street
@@ -50,10 +49,6 @@ def make_artifact(
 
     `model` is the fp32 graph as it will be bundled.
     """
-    if options.score is None:
-        raise ConfigError(
-            f"--precisions {precision} is admitted by its mIoU on labelled images: add --score DATASET ROOT SPLIT."
-        )
     path = folder / f"model.{precision}.onnx"
     spec = record.preprocess
     if precision == "int8":

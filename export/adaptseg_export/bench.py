@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from adaptseg_export.checks import check_bench, check_found
 from adaptseg_export.options import BenchOptions, parse_bench
 from adaptseg_export.probes import street
 from adaptseg_export.report import wide_console
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def bench_command(words: Sequence[str]) -> int:
     """Parse, measure and print; returns the exit code."""
     options = parse_bench(words)
+    check_bench(options)
     rows = measure(options)
     wide_console(stderr=True).print(_table(rows))
     print(json.dumps({"benchmark": "bundle", "bundle": options.bundle.name, "rows": rows}))
@@ -49,6 +51,7 @@ def measure(options: BenchOptions) -> list[dict[str, Any]]:
     """One row for each runtime and shape, JSON values; the reference runtime first."""
     bundle = open_bundle(options.bundle)
     found = load_those_here(bundle, lambda line: print(line, file=sys.stderr), options.threads)
+    check_found(options.runtimes, list(found))
     predictors = {name: p for name, p in found.items() if name in (options.runtimes or found) or name == REFERENCE}
     scores = _mious(bundle, predictors, options)
     shapes = [(batch, *size) for size in _sizes(bundle, options) for batch in options.batches]

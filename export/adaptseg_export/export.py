@@ -15,6 +15,7 @@ import torch
 import adaptseg_serve
 from adaptseg_export.artifacts import Artifact, make_artifact, make_fixed, say_artifact
 from adaptseg_export.aspp import with_shifted_aspp
+from adaptseg_export.checks import check_export
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
 from adaptseg_export.heads import write_heads
@@ -39,6 +40,7 @@ Say = Callable[[str], None]
 
 def export(options: ExportOptions, say: Say = print) -> Parity:
     """Write `options.bundle`; `say` is told each stage. Raises AdaptSegError, with nothing written, if it can't."""
+    check_export(options)
     checkpoint, size = _open(options, say)
     spec = preprocess_spec(checkpoint.config.generator, options.size or size)
     labels = find_label_set(checkpoint.config.label_set)

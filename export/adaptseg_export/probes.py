@@ -25,7 +25,7 @@ def probes(spec: PreprocessSpec, paths: Sequence[Path] = ()) -> Iterator[tuple[s
     for look in LOOKS:
         frames = [spec.resize_image(render_street(seed, look, _drawable(spec.size))[0]) for seed in range(2)]
         yield f"street, {look}", np.stack(frames)
-    for path in _images(paths):
+    for path in image_files(paths):
         yield path.name, spec.resize_image(_read(path))[None]
 
 
@@ -42,7 +42,7 @@ def _drawable(size: tuple[int, int]) -> tuple[int, int]:
     return max(64, size[0]), max(64, size[1])
 
 
-def _images(paths: Sequence[Path]) -> list[Path]:
+def image_files(paths: Sequence[Path]) -> list[Path]:
     """Image files among `paths` and in the folders among them, evenly thinned to MAX_IMAGES."""
     found: list[Path] = []
     for path in paths:

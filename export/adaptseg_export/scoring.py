@@ -13,7 +13,6 @@ from adaptseg_export.labelled import open_labelled
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Predictor, Scored, Size, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
@@ -29,8 +28,6 @@ from adaptseg_training.models.generator import preprocess_spec
 def score(options: ExportOptions, model: Path, record: Record) -> Record:
     """`record` with what `--score` measures of the graph: `metrics` by "dataset/split", and its `reference` there."""
     if options.score is None:
-        if options.baseline is not None:
-            raise ConfigError("--baseline is scored on the images of --score DATASET ROOT SPLIT; give that, too.")
         return record
     data = f"{options.score[0]}/{options.score[2]}"
     images = open_labelled(options.score, "score")

@@ -38,6 +38,20 @@ class Record:
     """The content of parity.json."""
 
 
+def check_place(folder: Path, overwrite: bool) -> None:
+    """BundleError where no bundle can be written to `folder`; makes the folders above it."""
+    if (folder / MANIFEST).is_file():
+        if not overwrite:
+            raise BundleError(f"{folder} is a bundle already. Choose another name, or add --overwrite to replace it.")
+    elif folder.exists():
+        raise BundleError(f"{folder} exists and is no bundle. Choose another name.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent).cleanup()
+    except OSError as error:
+        raise BundleError(f"{folder} can't be written: {error}.") from error
+
+
 def write_bundle(
     folder: Path, model: Path, record: Record, *, graphs: Iterable[Path] = (), overwrite: bool = False
 ) -> None:
@@ -47,9 +61,7 @@ def write_bundle(
     Raises BundleError if `folder` exists and is not a bundle, or is one and `overwrite` is false; the bundle
     that was there stays until the new one has been opened and verified.
     """
-    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
-        raise BundleError(f"{folder} exists. Choose another name, or add --overwrite to replace a bundle.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_place(folder, overwrite)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         staging.chmod(0o755)

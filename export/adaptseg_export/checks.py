@@ -1,0 +1,69 @@
+"""What can be known to be wrong before the long part begins. An export may take hours."""
+
+from collections.abc import Sequence
+
+from adaptseg_export.options import BenchOptions, ExportOptions
+from adaptseg_export.probes import image_files
+from adaptseg_export.verify import RUNTIMES
+from adaptseg_export.writer import check_place
+from adaptseg_serve.errors import ConfigError
+
+LEAST_SIDE = 32
+"""Of an image that a generator is asked for, in pixels."""
+
+
+def check_export(options: ExportOptions) -> None:
+    """ConfigError for options that can't be, BundleError where no bundle can be written."""
+    if options.size is not None:
+        _check_size("--size", options.size)
+    if options.score is None and options.precisions:
+        raise ConfigError(
+            f"--precisions {' '.join(options.precisions)}: each is admitted by its mIoU on labelled images; "
+            "add --score DATASET ROOT SPLIT."
+        )
+    if options.score is None and options.baseline is not None:
+        raise ConfigError("--baseline is scored on the images of --score DATASET ROOT SPLIT; give that, too.")
+    _check_data(options)
+    check_place(options.bundle, options.overwrite)
+
+
+def check_bench(options: BenchOptions) -> None:
+    """ConfigError for options that can't be."""
+    if options.rounds < 1:
+        raise ConfigError(f"--rounds is {options.rounds}; it must be 1 or more.")
+    if min(options.batches, default=0) < 1:
+        raise ConfigError(f"--batches {' '.join(map(str, options.batches))}: each must be 1 or more.")
+    for size in options.sizes:
+        _check_size("--sizes", size)
+    for runtime in options.runtimes:
+        if runtime not in RUNTIMES:
+            raise ConfigError(f"--runtimes: there is no runtime {runtime!r}; there are {', '.join(RUNTIMES)}.")
+
+
+def check_found(runtimes: Sequence[str], found: Sequence[str]) -> None:
+    """ConfigError where one of the wanted `runtimes` isn't among those `found` here."""
+    missing = [runtime for runtime in runtimes if runtime not in found]
+    if missing:
+        raise ConfigError(
+            f"--runtimes {' '.join(missing)}: not on this machine, or without a graph in this bundle; "
+            f"here are {', '.join(found)}."
+        )
+
+
+def _check_data(options: ExportOptions) -> None:
+    """Listing files takes seconds, so all that is read later is looked for now."""
+    from adaptseg_export.labelled import open_labelled  # torch: the benchmark has no need of it
+    from adaptseg_training.checkpoint import find_checkpoint
+
+    image_files(options.images)
+    if options.score is not None:
+        open_labelled(options.score, "score")
+    if options.calibrate is not None:
+        open_labelled(options.calibrate, "calibrate")
+    if options.baseline is not None:
+        find_checkpoint(options.baseline)
+
+
+def _check_size(flag: str, size: tuple[int, int]) -> None:
+    if min(size) < LEAST_SIDE:
+        raise ConfigError(f"{flag} is {size[0]} {size[1]}; height and width must be {LEAST_SIDE} or more.")
