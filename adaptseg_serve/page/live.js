@@ -30,6 +30,7 @@ export class Live {
       return;
     }
     this.#cleanUp = () => stream.getTracks().forEach((track) => track.stop());
+    stream.getVideoTracks()[0].addEventListener("ended", () => this.#end(cameraStopped())); // not after a stop of ours
     this.#video.srcObject = stream;
     await this.#start();
   }
@@ -81,10 +82,13 @@ export class Live {
       throw new Problem("The video can't be played", `This browser can't decode it (${error.message}). Try MP4 (H.264) or WebM.`);
     }
     this.#loop(abort.signal).catch((error) => {
-      if (abort.signal.aborted) return;
-      this.stop();
-      this.onProblem(error);
+      if (!abort.signal.aborted) this.#end(error);
     });
+  }
+
+  #end(problem) {
+    this.stop();
+    this.onProblem(problem);
   }
 
   async #loop(signal) {
@@ -161,4 +165,9 @@ async function openCamera() {
     const why = error.name === "NotAllowedError" ? "Permission was not given; the browser's address bar lets you change that." : error.message;
     throw new Problem("The camera can't be used", why, { status: 400 });
   }
+}
+
+function cameraStopped() {
+  const detail = "It was unplugged, or its permission was taken back. Connect it or allow it again, then press \u201cUse the camera\u201d.";
+  return new Problem("The camera stopped", detail, { status: 400 });
 }

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-from helpers.page import Visit, segmented
-from playwright.sync_api import Page, expect
+from helpers.chromium import FLAGS, find_chromium
+from helpers.page import Shoot, Visit, segmented
+from helpers.serving import Server
+from playwright.sync_api import Browser, Page, expect
 
 
 def start_camera(page: Page) -> None:
@@ -60,3 +62,25 @@ def test_an_empty_stage_waits_no_more_where_no_camera_comes(visit: Visit) -> Non
     expect(page.locator("#problem-title")).to_have_text("The camera can't be used")
     expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#invitation")).to_be_visible()
+
+
+def test_a_camera_whose_permission_is_taken_back_says_so(browser: Browser, server: Server, shoot: Shoot) -> None:
+    """In a Chromium of its own: the shared one gives the camera to whoever asks, and can't take it back."""
+    flags = [flag for flag in FLAGS if flag != "--use-fake-ui-for-media-stream"]
+    with browser.browser_type.launch(executable_path=find_chromium(), args=flags) as asking:
+        context = asking.new_context(permissions=["camera"])
+        page = context.new_page()
+        page.goto(server.http_url + "/")
+        start_camera(page)
+        expect(page.locator("#live")).to_be_visible()
+        context.clear_permissions()
+        expect(page.locator("#problem-title")).to_have_text("The camera stopped")
+        expect(page.locator("#problem-detail")).to_contain_text("allow it again")
+        expect(page.locator("#stage")).to_have_attribute("data-state", "result")
+        expect(page.locator("#live")).to_be_hidden()
+        shoot(page, "camera-stopped")
+        assert saved_as(page) == "camera-labels.png"
+        context.grant_permissions(["camera"])
+        start_camera(page)
+        expect(page.locator("#live")).to_be_visible()
+        expect(page.locator("#problem")).to_be_hidden()
