@@ -119,6 +119,12 @@ def test_what_synthesize_writes_can_be_read_back(tmp_path: Path) -> None:
         ({"labels": "*.png"}, r"roads\.yaml: images is missing"),
         ({"images": "*.gif"}, r"no image matches images: \*\.gif"),
         ({"images": 7}, "images must be text, it is 7"),
+        ({"images": "frames/monday/[ab].jpg"}, r"images: .*\[ab\]\.jpg is no glob .* wildcards are \*\*/, \* and \?"),
+        ({"images": "frames/**.jpg"}, r"images: frames/\*\*\.jpg is no glob of files"),
+        ({"images": "frames/**"}, r"images: frames/\*\* is no glob of files"),
+        ({"images": "."}, r"images: \. is no glob of files"),
+        ({"images": "/"}, r"images: / is no glob of files"),
+        ({**BY_NUMBER, "labels": "masks/*/*_[i]ds.png"}, r"labels: .* is no glob of files"),
         ({"images": "frames/*/*.jpg", "ids": {1: "road"}}, "ids can't be used without labels"),
         ({"images": "frames/*/*.jpg", "labels": "masks/*.png", "label_set": "camvid"}, "the same wildcards"),
         ({**BY_NUMBER, "ids": {1: "raod"}}, r"cityscapes has no class 'raod'\. Perhaps you meant road"),
@@ -171,6 +177,12 @@ def test_wildcards_carry_over(folders: list[str], stem: str) -> None:
     assert counterpart(Path("/data"), image, "in/**/x*.png", "out/**/*_l.png") == Path(
         f"/data/out/{inside}{stem}_l.png"
     )
+
+
+def test_a_folder_before_the_wildcards_may_have_brackets(folder: Path) -> None:
+    (folder / "frames").rename(folder / "[2024] frames")
+    images = opened(folder, **{**BY_NUMBER, "images": "[2024] frames/*/*.jpg"}, ids="train_ids")
+    assert (len(images), rows(images)) == (4, [0, 1, 2, 3, 4, 5])
 
 
 def test_a_glob_without_wildcards_is_one_file(folder: Path) -> None:

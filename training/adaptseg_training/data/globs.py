@@ -16,6 +16,14 @@ def wildcards(glob: str) -> list[str]:
     return _WILDCARD.findall(glob)
 
 
+def is_glob(glob: str) -> bool:
+    """Whether its only wildcards are those of `wildcards`; folders before the first of them may hold brackets."""
+    parts = _parts(glob)
+    if not parts or parts[-1] in ("/", "..", "**"):
+        return False
+    return not any("[" in part or ("**" in part and part != "**") for part in parts[_fixed(parts) :])
+
+
 def find_files(folder: Path, glob: str) -> list[Path]:
     """Files that match `glob`, relative to `folder` or absolute, by name."""
     base, pattern = _split(folder, glob)
@@ -37,6 +45,14 @@ def counterpart(folder: Path, file: Path, glob: str, other: str) -> Path:
 
 def _split(folder: Path, glob: str) -> tuple[Path, str]:
     """The folder that holds all of a glob's files, and the rest of the glob."""
-    parts = Path(glob).parts
-    fixed = next((n for n, part in enumerate(parts) if _WILDCARD.search(part) or part == "**"), len(parts) - 1)
-    return folder.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
+    parts = _parts(glob)
+    return folder.joinpath(*parts[: _fixed(parts)]), "/".join(parts[_fixed(parts) :])
+
+
+def _parts(glob: str) -> tuple[str, ...]:
+    return Path(glob).parts
+
+
+def _fixed(parts: tuple[str, ...]) -> int:
+    """How many folders come before the first wildcard."""
+    return next((n for n, part in enumerate(parts) if _WILDCARD.search(part)), len(parts) - 1)

@@ -22,7 +22,7 @@ import yaml
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LABEL_SETS, LabelIds, LabelSet, find_label_set
 from adaptseg_training.data.colors import MOST, ColorReader, parse_color
-from adaptseg_training.data.globs import counterpart, find_files, wildcards
+from adaptseg_training.data.globs import counterpart, find_files, is_glob, wildcards
 from adaptseg_training.data.listing import Labels, Listing, only_images
 
 IGNORE = "ignore"
@@ -46,19 +46,26 @@ class _Own:
             raise self.error(f"{key} must be text, it is {value!r}.")
         return value
 
+    def glob(self, key: str) -> str:
+        """The value of `key`, which must be a glob of files."""
+        value = self.text(key)
+        if not is_glob(value):
+            raise self.error(f"{key}: {value} is no glob of files; wildcards are **/, * and ?, as in frames/**/*.jpg.")
+        return value
+
 
 def list_own(root: Path, split: str) -> Listing:
     """The files that the YAML file `root` describes. ConfigError names the file and the key that is wrong."""
     if split:
         raise ConfigError(f"own data has no splits; {split!r} was asked for. Write one YAML file for each part.")
     own = _read(root)
-    glob = own.text("images")
+    glob = own.glob("images")
     images = tuple(only_images(find_files(root.parent, glob)))
     if not images:
         raise own.error(f"no image matches images: {glob} (looked from {root.parent.absolute()}).")
     if "labels" not in own.settings:
         return Listing(images)
-    return Listing(images, _labels(own, images, glob, own.text("labels")))
+    return Listing(images, _labels(own, images, glob, own.glob("labels")))
 
 
 def _read(path: Path) -> _Own:
