@@ -9,9 +9,11 @@ export const current = { name: "", file: null, coming: null };
 
 const samples = [...$("samples").querySelectorAll("button")];
 
-/** The photo alone, while its label map is awaited. */
-export function showPhoto(bitmap, sample) {
+/** The photo alone, while its label map is awaited: nothing of the picture before it stays, as this one may get none. */
+export function showPhoto(bitmap, name, sample) {
   view.show(bitmap, null);
+  view.canvas.setAttribute("aria-label", `${name}, no label map yet`);
+  legend.clearShares();
   probe.clear();
   markSample(sample);
   stage.show("busy");

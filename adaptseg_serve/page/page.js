@@ -44,7 +44,7 @@ async function takePicture(name, get, sample = null) {
   try {
     const { bitmap, body } = await prepare(await get(signal), model.input);
     signal.throwIfAborted();
-    if (bitmap) showPhoto(bitmap, sample);
+    if (bitmap) showPhoto(bitmap, name, sample);
     let answer = await segment(body, signal, view.unsure);
     if (view.unsure && !answer.confidence) answer = await segment(body, signal, true); // wanted only since it was sent
     signal.throwIfAborted(); // decoding an answer doesn't end with its request

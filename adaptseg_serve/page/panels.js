@@ -46,6 +46,14 @@ export class Legend {
     this.list.append(...sorted.map((row) => row.item));
   }
 
+  /** Rows keep their places: the shares of the next picture mostly come within a moment. */
+  clearShares() {
+    for (const row of this.#rows.values()) {
+      row.figure.textContent = "";
+      row.fill.style.width = "0";
+    }
+  }
+
   setShown(id, shown) {
     this.#rows.get(id)?.button.setAttribute("aria-pressed", String(shown));
   }

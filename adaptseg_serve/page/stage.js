@@ -28,7 +28,8 @@ export class Stage {
     $("frame").hidden = $("another").hidden = $("toolbar").hidden = !pictured;
     $("save-labels").disabled = $("save-overlay").disabled = !this.view.map;
     this.#answered ||= this.view.map !== null;
-    $("timing").hidden = $("legend-links").hidden = !this.#answered;
+    $("legend-links").hidden = !this.#answered;
+    $("timing").hidden = !this.#answered || state === "photo";
     $("live").hidden = $("live-controls").hidden = state !== "live";
     this.showConfidenceLegend();
     this.setBusy(state === "busy");
