@@ -14,6 +14,7 @@ from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, LabelMap
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.checkpoint import model_size
+from adaptseg_training.cli.common import guarded
 from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import DomainConfig
@@ -183,6 +184,25 @@ def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureF
 def test_a_wrong_command_line_is_a_sentence(argv: list[str], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         evaluate_command(argv)
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_the_images_are_scored(
+    tiny_bundle: Path, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaptseg_training.cli.evaluate._score", lambda *_: pytest.fail("scored"))
+    (tmp_path / "file").write_text("")
+    argv = ["--bundle", str(tiny_bundle), "--data.root", str(camvid), "--out", str(tmp_path / "file" / "out")]
+    assert guarded("adaptseg-evaluate", evaluate_command, argv) == 1
+    assert "file/out can't be written: Not a directory" in capsys.readouterr().err
+
+
+def test_the_scores_are_printed_though_the_report_fails(
+    tiny_bundle: Path, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "confusion.png").mkdir()
+    argv = ["--bundle", str(tiny_bundle), "--data.root", str(camvid), "--out", str(tmp_path)]
+    assert guarded("adaptseg-evaluate", evaluate_command, argv) == 1
+    assert json.loads(capsys.readouterr().out)["images"] == 1
 
 
 def test_unlabelled_images_can_not_be_scored(camvid: Path) -> None:

@@ -16,6 +16,7 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
 from adaptseg_training.cli.evaluate_table import table
 from adaptseg_training.config import NO_SIZE, DomainConfig
+from adaptseg_training.files import writing
 
 if TYPE_CHECKING:
     from adaptseg_training.data.sample import ImageSet
@@ -98,6 +99,9 @@ def evaluate_command(argv: Sequence[str]) -> int:
     if images.label_set is None:
         print(json.dumps(label_free_summary(subject, images, options)))
         return 0
+    if options.out is not None:
+        with writing(options.out):  # before the long part, not after it
+            options.out.mkdir(parents=True, exist_ok=True)
     summary, scores, ask = _score(subject, images, options)
     if options.oracle is not None:
 
@@ -106,10 +110,10 @@ def evaluate_command(argv: Sequence[str]) -> int:
 
         summary["oracle"] = compare(summary, oracle_summary(options.oracle, summary, rescore))
     Console(stderr=True).print(table(summary))
+    print(json.dumps(summary), flush=True)
     if options.out is not None:
         write_report(options.out, summary, scores, ask, images, options.worst)
         print(f"wrote {options.out}", file=sys.stderr)
-    print(json.dumps(summary))
     return 0
 
 
