@@ -3,6 +3,9 @@
 import { decodeGreyPng, decodePalettePng } from "./png.js";
 import { askForToken, authorization } from "./token.js";
 
+const SILENT = ["The service doesn't answer", "Nothing came back from this server. Is it still running?"];
+const BROKEN_OFF = ["The answer broke off", "The connection to this server was lost before all of it had come. Try again."];
+
 /** What went wrong, in the service's own words (RFC 9457) where it gave any. */
 export class Problem extends Error {
   constructor(title, detail, { status = 0, retryAfter = 0 } = {}) {
@@ -31,9 +34,10 @@ export const getModels = async () => (await getJson("v1/models")).models;
 export async function segment(body, signal, withConfidence = false) {
   const started = performance.now();
   const headers = { Accept: withConfidence ? "application/json" : "image/png", "Content-Type": body.type || "application/octet-stream" };
-  const response = await ask(withConfidence ? "v1/segment?include=confidence" : "v1/segment", { method: "POST", body, headers, signal });
-  const said = withConfidence ? await response.json() : null;
-  const buffer = said ? bytesOf(said.label_map.data) : await response.arrayBuffer();
+  const path = withConfidence ? "v1/segment?include=confidence" : "v1/segment";
+  const { response, answered } = await ask(path, { method: "POST", body, headers, signal });
+  const said = withConfidence ? jsonOf(answered) : null;
+  const buffer = said ? bytesOf(said.label_map.data) : answered;
   const total = performance.now() - started;
   return {
     map: await decodePalettePng(buffer),
@@ -45,25 +49,31 @@ export async function segment(body, signal, withConfidence = false) {
   };
 }
 
+/** ArrayBuffer of UTF-8 -> what it says */
+const jsonOf = (buffer) => JSON.parse(new TextDecoder().decode(buffer));
+
 /** base64 -> ArrayBuffer */
 const bytesOf = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer;
 
 async function getJson(path) {
-  return (await ask(path, { headers: { Accept: "application/json" } })).json();
+  return jsonOf((await ask(path, { headers: { Accept: "application/json" } })).answered);
 }
 
+/** -> {response, answered: ArrayBuffer}, of a response that is ok: its body too can fail on the way. */
 async function ask(path, options) {
   const authorized = authorization();
   let response;
+  let answered;
   try {
     response = await fetch(path, { ...options, headers: { ...options.headers, ...authorized } });
+    if (response.ok) answered = await response.arrayBuffer();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("The service doesn't answer", "Nothing came back from this server. Is it still running?");
+    throw response ? new Problem(...BROKEN_OFF) : new Problem(...SILENT);
   }
   if (response.status === 401) askForToken(authorized);
   if (!response.ok) throw await problemOf(response);
-  return response;
+  return { response, answered };
 }
 
 async function problemOf(response) {

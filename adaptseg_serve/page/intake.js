@@ -30,9 +30,13 @@ export function listenForFiles({ input, stage, take }) {
 }
 
 export async function fetchSample(path, signal) {
-  const response = await fetch(path, { signal }).catch(() => null);
-  if (!response?.ok) throw new Problem("The sample is missing", `${path} could not be loaded from this server.`);
-  return response.blob();
+  try {
+    const response = await fetch(path, { signal });
+    if (response.ok) return await response.blob();
+  } catch {
+    // said below: to the visitor it is one thing
+  }
+  throw new Problem("The sample is missing", `${path} could not be loaded from this server.`);
 }
 
 /**

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from helpers.page import Shoot, Visit, segmented, wait_for_result
 from playwright.sync_api import Page, expect
 
@@ -46,3 +47,50 @@ def test_the_time_goes_while_the_next_picture_is_awaited_but_keeps_its_place(vis
     page.locator("[data-sample='samples/highway.jpg']").click()
     expect(page.locator("#timing")).to_be_hidden()
     assert page.locator("#model").bounding_box() == place
+
+
+BREAK = """(address) => {
+  const fetched = window.fetch;
+  const half = (stream) => stream.error(new TypeError("network error"));
+  window.fetch = async (path, options) => {
+    const response = await fetched(path, options);
+    if (!path.includes(address)) return response;
+    window.fetch = fetched;
+    return new Response(new ReadableStream({ pull: half }), { status: 200, headers: response.headers });
+  };
+}"""
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_an_answer_that_breaks_off_can_be_asked_for_again(visit: Visit, photo_file: Path, confidence: bool) -> None:
+    page = segmented(visit(), photo_file)
+    page.evaluate(BREAK, "v1/segment")
+    if confidence:
+        page.locator("#confidence").click()
+    else:
+        page.locator(TREES).click()
+    name = "blocks.png" if confidence else "trees.jpg"
+    expect(page.locator("#problem-title")).to_have_text(f"The answer broke off: {name}")
+    page.locator("#retry").click()
+    wait_for_result(page)
+    expect(page.locator("#problem")).to_be_hidden()
+    expect(page.locator("#confidence-legend")).to_be_visible(visible=confidence)
+
+
+def test_a_sample_that_breaks_off_can_be_asked_for_again(visit: Visit) -> None:
+    page = visit()
+    page.evaluate(BREAK, "samples/trees.jpg")
+    page.locator(TREES).click()
+    expect(page.locator("#problem-title")).to_have_text("The sample is missing: trees.jpg")
+    page.locator("#retry").click()
+    wait_for_result(page)
+
+
+def test_a_card_that_breaks_off_is_asked_for_again(visit: Visit) -> None:
+    """The page itself asks again, as while the service is not ready."""
+    page = visit()
+    page.add_init_script(f"({BREAK})('v1/models')")
+    page.reload()
+    expect(page.locator("#serving-text")).to_have_text("The answer broke off")
+    expect(page.locator("#serving")).to_have_attribute("data-state", "ready")
+    expect(page.locator("#problem")).to_be_hidden()
