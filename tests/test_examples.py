@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -43,7 +44,7 @@ def test_a_folder(server: Server, expected: np.ndarray, tmp_path: Path, scheme: 
     assert done.stderr.startswith("bad.jpg: ")
     assert len(done.stderr.splitlines()) == 1
     written = sorted((tmp_path / "out").iterdir())
-    assert [path.name for path in written] == [f"{number}.png" for number in range(6)]
+    assert [path.name for path in written] == [f"{number}.png.png" for number in range(6)]
     for path in written:
         np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
 
@@ -59,6 +60,33 @@ def test_a_camera_whose_service_is_away_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("webcam: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_keeps_apart_what_is_of_one_stem_and_says_what_it_can_not_write(
+    server: Server, tmp_path: Path
+) -> None:
+    frames, out = tmp_path / "frames", tmp_path / "out"
+    frames.mkdir()
+    for name in ("a.jpg", "a.png", "b.png"):
+        cv2.imwrite(str(frames / name), FRAME[..., ::-1])
+    (out / "b.png.png").mkdir(parents=True)
+    done = run("folder.py", server.http_url, frames, out)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"b.png: {out / 'b.png.png'} can't be written."
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["a.jpg.png", "a.png.png"]
+
+
+def test_a_folder_without_a_service_or_arguments_is_a_sentence(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), FRAME)
+    with socket.socket() as nobody:  # bound, but nobody listens
+        nobody.bind(("127.0.0.1", 0))
+        done = run("folder.py", f"http://127.0.0.1:{nobody.getsockname()[1]}", tmp_path, tmp_path / "out")
+    assert (done.returncode, done.stderr[:7]) == (1, "a.png: ")
+    assert len(done.stderr.splitlines()) == 1
+    done = run("folder.py", "http://127.0.0.1:3000", tmp_path / "nowhere", tmp_path / "out")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    done = run("folder.py")
+    assert (done.returncode, done.stderr) == (2, "usage: python examples/folder.py URL FRAMES OUT\n")
 
 
 def test_a_video_as_a_camera(server: Server, tmp_path: Path) -> None:
