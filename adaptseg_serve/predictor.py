@@ -103,7 +103,8 @@ def load_predictor(
         except ConfigError as error:
             if name == wanted[-1]:
                 raise
-            _log.info("runtime %s is not for this machine: %s", name, error)
+            level = logging.WARNING if _is_for_cuda() else logging.INFO
+            _log.log(level, "runtime %s is not for this machine: %s", name, error)
             continue
         _log.info("bundle %s %s runs on %s (asked for: %s)", bundle.name, bundle.version, predictor.runtime, runtime)
         return predictor
@@ -139,6 +140,15 @@ def _load(bundle: Bundle, threads: int, runtime: str, wishes: EngineWishes) -> P
             return TensorRtPredictor(bundle, arithmetic, build_options(bundle, wishes))
         case _:
             raise AssertionError("unreachable: load_predictor knows the names")
+
+
+def _is_for_cuda() -> bool:
+    """Whether the installed onnxruntime is the one for GPUs: then someone expects that a GPU is used."""
+    import onnxruntime
+
+    from adaptseg_serve.runtimes.providers import CUDA_PROVIDER
+
+    return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
 def _graph_precision(rest: list[str]) -> Precision:

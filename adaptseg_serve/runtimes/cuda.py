@@ -29,6 +29,12 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def check_device() -> None:
+    """ConfigError unless the CUDA runtime is installed and finds a GPU."""
+    if call(runtime().cudaGetDeviceCount) == 0:
+        raise ConfigError("CUDA finds no GPU. Check nvidia-smi and CUDA_VISIBLE_DEVICES.")
+
+
 def gpu_name() -> str:
     """Name and compute capability of GPU 0: "NVIDIA H200 9.0"."""
     found = call(runtime().cudaGetDeviceProperties, 0)

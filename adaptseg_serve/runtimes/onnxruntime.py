@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,16 +11,16 @@ from numpy.typing import NDArray
 
 from adaptseg_serve import tail
 from adaptseg_serve.bundle import HEADS, Bundle, Precision
-from adaptseg_serve.errors import BundleError, ConfigError
+from adaptseg_serve.errors import AdaptSegError, BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
-from adaptseg_serve.runtimes import cuda
+from adaptseg_serve.runtimes import cuda, libraries
 from adaptseg_serve.runtimes.binding import BoundRuns
 from adaptseg_serve.runtimes.cpus import usable_cpus
 from adaptseg_serve.runtimes.cut import cut
 from adaptseg_serve.runtimes.graph import Port, check_ports, read_graph
 from adaptseg_serve.runtimes.heads import Heads
-from adaptseg_serve.runtimes.providers import CUDA_GRAPH, CUDA_PROVIDER, Provider, providers_for
+from adaptseg_serve.runtimes.providers import CPU_PROVIDER, CUDA_GRAPH, CUDA_PROVIDER, Provider, providers_for
 from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 
 Device = Literal["cpu", "cuda", "tensorrt"]
@@ -40,8 +41,6 @@ class OnnxRuntimePredictor:
         precision: Precision = "fp32",
         wishes: EngineWishes = NO_WISHES,
     ) -> None:
-        if device != "cpu":
-            cuda.runtime()
         self._device, self._precision = device, precision
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
         self._session = _session(
@@ -92,22 +91,40 @@ def _session(
             f"this onnxruntime has no {name}, only {', '.join(ort.get_available_providers())}. "
             "Install the extra `gpu` as pyproject.toml says, or choose another runtime."
         )
+    missing = "" if device == "cpu" else _prepare_gpu(device)
     path = bundle.path / bundle.graph(precision)
     data = read_graph(bundle, path.name)
     try:
         session = _start(cut(data, _outputs(device)), threads, chain)
     except Exception as error:  # onnxruntime's own errors have no base class but this
-        raise BundleError(
-            f"{path}: onnxruntime {ort.__version__} can't load it ({error}). "
-            "Export the checkpoint again with adaptseg-export, or install a newer onnxruntime."
-        ) from error
+        raise _refusal(path, name, missing, error) from error
     # A provider whose libraries are missing is replaced by the CPU with no more than a line in a log.
     if session.get_providers()[0] != name:
         raise ConfigError(
-            f"onnxruntime could not start {name} and fell back to {session.get_providers()[0]}. "
+            f"onnxruntime could not start {name} and fell back to {session.get_providers()[0]}. {missing}"
             "Check the CUDA and cuDNN libraries (`nvidia-smi`, docs of onnxruntime-gpu), or choose the CPU."
         )
     return session
+
+
+def _prepare_gpu(device: Device) -> str:
+    """ConfigError where there is no GPU; returns which library is missing and how to mend it, or ""."""
+    cuda.check_device()
+    libraries.load_cuda()
+    return libraries.load_tensorrt() if device == "tensorrt" else ""
+
+
+def _refusal(path: Path, provider: str, missing: str, error: Exception) -> AdaptSegError:
+    """A GPU may be too old, busy or full, which is no fault of the bundle; on the CPU it can only be the graph's."""
+    if provider != CPU_PROVIDER:
+        return ConfigError(
+            f"onnxruntime {ort.__version__} can't start {provider} for {path} ({error}). {missing}"
+            "Check the driver and the free memory with nvidia-smi, or choose the CPU."
+        )
+    return BundleError(
+        f"{path}: onnxruntime {ort.__version__} can't load it ({error}). "
+        "Export the checkpoint again with adaptseg-export, or install a newer onnxruntime."
+    )
 
 
 def _start(data: bytes, threads: int, chain: Sequence[Provider]) -> ort.InferenceSession:
@@ -118,9 +135,9 @@ def _start(data: bytes, threads: int, chain: Sequence[Provider]) -> ort.Inferenc
     try:
         return ort.InferenceSession(data, options, providers=list(chain), enable_fallback=0)
     except Exception as error:
-        plain = [(name, {key: value for key, value in told.items() if key != CUDA_GRAPH}) for name, told in chain]
-        if plain == list(chain):
+        if "graph capture" not in str(error):
             raise
+        plain = [(name, {key: value for key, value in told.items() if key != CUDA_GRAPH}) for name, told in chain]
         _log.warning("onnxruntime refuses CUDA graphs for this graph, every run is launched anew (%s)", error)
         return ort.InferenceSession(data, options, providers=plain, enable_fallback=0)
 
