@@ -42,6 +42,16 @@ def gpu_name() -> str:
     return f"{name.rstrip(chr(0))} {found.major}.{found.minor}"
 
 
+class DeviceMemory:
+    """`nbytes` on the device at `address`; freed with the object."""
+
+    def __init__(self, nbytes: int) -> None:
+        cuda = runtime()
+        self.nbytes = nbytes
+        self.address = int(call(cuda.cudaMalloc, max(1, nbytes)))
+        _when_gone(self, cuda.cudaFree, self.address)
+
+
 class Buffer:
     """One tensor, twice: pinned on the host as a NumPy array, and on the device at `address`.
 
@@ -53,8 +63,8 @@ class Buffer:
         self.nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self._pinned = int(call(self._cuda.cudaMallocHost, self.nbytes))
         _when_gone(self, self._cuda.cudaFreeHost, self._pinned)
-        self.address = int(call(self._cuda.cudaMalloc, self.nbytes))
-        _when_gone(self, self._cuda.cudaFree, self.address)
+        self._device = DeviceMemory(self.nbytes)
+        self.address = self._device.address
         view = memoryview((_bytes_type(self.nbytes)).from_address(self._pinned))
         self.host: NDArray[Any] = np.frombuffer(view, dtype).reshape(shape)
 

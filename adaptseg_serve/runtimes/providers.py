@@ -24,9 +24,12 @@ class Profile(NamedTuple):
 
 
 def profile_of(bundle: Bundle, max_batch: int) -> Profile:
-    """One to `max_batch` images, from half to twice the bundle's input size, fastest for one image of that size."""
+    """One to `max_batch` images of the bundle's input size, fastest for one: whoever asks resizes to that size first.
+
+    Engines take memory for the largest of their profile.
+    """
     height, width = bundle.preprocess.size
-    return Profile((1, height // 2, width // 2), (1, height, width), (max_batch, 2 * height, 2 * width))
+    return Profile((1, height, width), (1, height, width), (max_batch, height, width))
 
 
 def providers_for(

@@ -20,7 +20,7 @@ from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.runtimes import plan_cache
-from adaptseg_serve.runtimes.cuda import Buffer, Recording, gpu_name
+from adaptseg_serve.runtimes.cuda import Buffer, DeviceMemory, Recording, gpu_name
 from adaptseg_serve.runtimes.graph import read_graph
 from adaptseg_serve.runtimes.tensorrt_plan import (
     Arithmetic,
@@ -127,6 +127,8 @@ class TensorRtPredictor:
         self._max_batch = options.profile.max[0]
         self._align_corners = bool(bundle.manifest["baked"].get("align_corners", True))
         self._engine = _engine(load_plan(bundle, arithmetic, options))
+        self._scratch = DeviceMemory(self._engine.device_memory_size_v2)
+        """Of every context: they run one after the other, and each would take as much for itself."""
         self._runs: dict[tuple[int, ...], tuple[Buffer, Buffer, Recording, Any]] = {}
         tail.prepare()
 
@@ -157,9 +159,12 @@ class TensorRtPredictor:
         return target.host.copy()
 
     def _record(self, shape: tuple[int, ...]) -> tuple[Buffer, Buffer, Recording, Any]:
-        context = self._engine.create_execution_context()
+        context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if context is None:
+            raise ConfigError("TensorRT can't prepare a run; its own messages above say why. Check nvidia-smi.")
+        context.set_device_memory(self._scratch.address, self._scratch.nbytes)
         if not context.set_input_shape("image", shape):
-            raise ConfigError(f"this TensorRT plan has no profile for images of {shape}. Build it for that shape.")
+            raise ConfigError(f"this TensorRT plan has no profile for images of {shape}, only for the bundle's size.")
         target = Buffer(tuple(context.get_tensor_shape("logits")), trt.nptype(self._engine.get_tensor_dtype("logits")))
         source = Buffer(shape, np.uint8)
         context.set_tensor_address("image", source.address)
