@@ -141,6 +141,7 @@ def test_a_report_tells_precisions_and_memory_in_either_releases_words(
 def test_a_plan_that_fits_elsewhere_is_found_there_and_no_other(tiny_bundle: Path) -> None:
     def name(gpu: str, version: str, **flags: bool) -> str:
         options = replace(tensorrt_plan.build_options(open_bundle(tiny_bundle)), **flags)
+        options = tensorrt_plan.options_for(gpu, options)
         return tensorrt_plan.plan_key("ab" * 32, gpu, version, "fp16", options).name
 
     h100, h200, t4 = "NVIDIA H100 9.0", "NVIDIA H200 9.0", "Tesla T4 7.5"
@@ -148,6 +149,7 @@ def test_a_plan_that_fits_elsewhere_is_found_there_and_no_other(tiny_bundle: Pat
     assert name(h100, "10.4.0") != name(h100, "10.16.1")
     assert name(h100, "10.4.0", hardware_compatible=True) == name(h200, "10.4.0", hardware_compatible=True)
     assert name(h100, "10.4.0", hardware_compatible=True) != name(t4, "10.4.0", hardware_compatible=True)
+    assert name(t4, "10.4.0", hardware_compatible=True) == name(t4, "10.4.0"), "Turing has no such plans"
     assert name(h100, "10.4.0", version_compatible=True) == name(h100, "10.16.1", version_compatible=True)
     assert name(h100, "10.4.0", version_compatible=True) != name(h100, "11.4.0", version_compatible=True)
     assert name(h100, "10.4.0", version_compatible=True) != name(h100, "10.4.0")

@@ -27,6 +27,7 @@ from adaptseg_serve.runtimes.tensorrt_plan import (
     BuildOptions,
     graph_and_flag,
     logits_graph,
+    options_for,
     plan_key,
     summary,
 )
@@ -40,6 +41,7 @@ def load_plan(bundle: Bundle, arithmetic: Arithmetic, options: BuildOptions) -> 
     version = str(trt.__version__)
     name, flag = graph_and_flag(bundle, arithmetic, version)
     gpu = gpu_name()
+    options = options_for(gpu, options)
     key = plan_key(str(bundle.manifest["files"][name]["sha256"]), gpu, version, arithmetic, options)
     plan = plan_cache.read(key.name)
     if plan is None:

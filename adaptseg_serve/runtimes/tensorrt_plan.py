@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from adaptseg_serve.bundle import Bundle
@@ -40,12 +40,21 @@ def build_options(bundle: Bundle, wishes: EngineWishes = NO_WISHES) -> BuildOpti
     )
 
 
+def options_for(gpu: str, options: BuildOptions) -> BuildOptions:
+    """`options` as far as `gpu` can have them: what fits Ampere and newer can't be built on what is older.
+
+    gpu: name and compute capability, "NVIDIA H200 9.0".
+    """
+    ampere = float(gpu.rsplit(" ", 1)[-1]) >= 8.0
+    return replace(options, hardware_compatible=options.hardware_compatible and ampere)
+
+
 def plan_key(sha256: str, gpu: str, version: str, arithmetic: str, options: BuildOptions) -> PlanKey:
     """The name of a plan in the cache; a plan that was built to be compatible is found where it fits.
 
-    gpu: name and compute capability, "NVIDIA H200 9.0"; version: TensorRT's, "11.4.0".
+    gpu: as `options_for` takes it; version: TensorRT's, "11.4.0"; options: what `options_for` left of them.
     """
-    if options.hardware_compatible and float(gpu.rsplit(" ", 1)[-1]) >= 8.0:
+    if options.hardware_compatible:
         gpu = "Ampere and newer"
     if options.version_compatible:
         version = version.split(".")[0]
