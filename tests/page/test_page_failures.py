@@ -9,6 +9,7 @@ from helpers.page import Shoot, Visit, segmented, wait_for_result
 from playwright.sync_api import Page, expect
 
 TREES = "[data-sample='samples/trees.jpg']"
+COLORS = "[...new Set([...document.querySelectorAll('#legend .row')].map((row) => getComputedStyle(row).color))]"
 
 
 def fail(page: Page) -> None:
@@ -27,8 +28,9 @@ def test_nothing_of_the_picture_before_stands_beside_one_that_failed(
     expect(page.locator("#canvas")).to_have_attribute("aria-label", "trees.jpg, no label map yet")
     expect(page.locator("#timing")).to_be_hidden()
     assert "".join(page.locator("#legend .share").all_text_contents()) == ""
-    for fill in page.locator("#legend .fill").all():
-        expect(fill).to_have_css("width", "0px")
+    expect(page.locator("#legend .absent").first).to_be_attached()
+    expect(page.locator("#legend .track:visible")).to_have_count(0)
+    assert len(page.evaluate(COLORS)) == 1, "no class is known to be absent"
     shoot(page, "failed")
     page.unroute("**/v1/segment")
     page.locator("#retry").click()
@@ -38,7 +40,9 @@ def test_nothing_of_the_picture_before_stands_beside_one_that_failed(
     expect(page.locator("#legend .share").first).to_contain_text("%")
 
 
-def test_the_time_goes_while_the_next_picture_is_awaited_but_keeps_its_place(visit: Visit, photo_file: Path) -> None:
+def test_shares_and_time_go_while_the_next_picture_is_awaited_but_keep_their_place(
+    visit: Visit, photo_file: Path
+) -> None:
     page = segmented(visit(), photo_file)
     page.locator("[data-sample='samples/highway.jpg']").click()
     wait_for_result(page)
@@ -46,6 +50,8 @@ def test_the_time_goes_while_the_next_picture_is_awaited_but_keeps_its_place(vis
     page.route("**/v1/segment", lambda route: None)
     page.locator("[data-sample='samples/highway.jpg']").click()
     expect(page.locator("#timing")).to_be_hidden()
+    for fill in page.locator("#legend .fill").all():
+        expect(fill).to_have_css("width", "0px")
     assert page.locator("#model").bounding_box() == place
 
 
