@@ -20,7 +20,15 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 OPTIONS = argparse.Namespace(
     camvid=Path("camvid"), streets=Path("streets"), out=Path("out"), bases=None, vgg_weights="vgg.safetensors"
 )
-SHORT = ["short", "short_vgg16", "averaged_vgg16", "feature_vgg16", "long_vgg16", "averaged_long_vgg16"]
+SHORT = [
+    "short",
+    "short_vgg16",
+    "averaged_vgg16",
+    "feature_vgg16",
+    "long_vgg16",
+    "balanced_vgg16",
+    "averaged_long_vgg16",
+]
 PROFILES = ["full", "full_vgg16", *SHORT]
 
 
