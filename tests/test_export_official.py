@@ -130,5 +130,5 @@ def test_files_that_are_no_release(tensors: dict[str, Tensor], label_set: str, m
 
 
 def test_a_label_set_for_ones_own_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "run"), str(tmp_path / "bundle"), "--label-set", "cityscapes"]) == 1
+    assert main([str(tmp_path / "run"), str(tmp_path / "bundle"), "--label-set", "cityscapes"]) == 2
     assert "--from-adaptsegnet only" in capsys.readouterr().err
