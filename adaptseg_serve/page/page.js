@@ -81,6 +81,7 @@ async function askFrameAgain() {
   const shown = view.map;
   try {
     const answer = await live.askAgain(signal);
+    signal.throwIfAborted();
     if (view.map === shown) showFrameAgain(answer);
     else if (!view.confidence) await askFrameAgain(); // a frame that was on its way has taken the place
   } catch (error) {

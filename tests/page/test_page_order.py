@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.page import Visit, choose, segmented, wait_for_result
+from helpers.page import Pixels, Visit, canvas_pixels, choose, segmented, set_opacity, wait_for_result
 from playwright.sync_api import Page, Route, expect
+
+from adaptseg_serve.labels import CITYSCAPES
 
 LABEL = re.compile(r"Label map of blocks\.png: \w")
 TREES = "[data-sample='samples/trees.jpg']"
@@ -137,3 +140,41 @@ def test_confidence_wanted_just_before_a_halt_still_comes(visit: Visit, halt: st
     for route in [last, *routes]:
         route.continue_()
     expect(page.locator("#confidence-legend")).to_be_visible()
+
+
+DECODE_SLOWLY = """() => {
+  const fetched = window.fetch;
+  window.fetch = async (path, options) => {
+    const response = await fetched(path, options);
+    if (!path.includes("v1/segment")) return response;
+    window.fetch = fetched;
+    const body = await response.arrayBuffer();
+    response.arrayBuffer = () => new Promise((resolve) => setTimeout(() => resolve(body), 1500));
+    document.documentElement.dataset.late = "";
+    return response;
+  };
+}"""
+"""The next answer: as if its decoding, which no abort ends, took long."""
+
+
+@pytest.mark.parametrize("asked", ["picture", "frame"])
+def test_a_late_answer_leaves_a_newer_picture(visit: Visit, photo_file: Path, label_map: Pixels, asked: str) -> None:
+    page = visit()
+    if asked == "frame":
+        page.locator("[data-action=camera]:visible").click()
+        expect(page.locator("#live")).to_be_visible()
+        page.locator("#stop").click()
+        page.evaluate(DECODE_SLOWLY)
+        page.locator("#confidence").click()
+    else:
+        page.evaluate(DECODE_SLOWLY)
+        page.locator(TREES).click()
+    page.wait_for_selector("html[data-late]")
+    if asked == "frame":
+        page.locator("#confidence").click()  # not wanted any more
+    choose(page, photo_file)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", LABEL)
+    page.wait_for_timeout(2000)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", LABEL)
+    set_opacity(page, 100)
+    np.testing.assert_array_equal(canvas_pixels(page), CITYSCAPES.palette()[label_map])
