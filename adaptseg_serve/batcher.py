@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -46,7 +47,9 @@ class Batcher:
         max_delay: float = 0.0,
         metrics: Metrics | None = None,
         run_scored: RunScored | None = None,
+        device: DeviceThread | None = None,
     ) -> None:
+        """device: what `run` runs in, closed with the batcher; None: a thread of its own."""
         self._run, self._run_scored = run, run_scored
         self._max_batch, self._max_items, self._max_bytes, self._max_delay = max_batch, max_items, max_bytes, max_delay
         self._metrics = metrics or Metrics()
@@ -54,7 +57,7 @@ class Batcher:
         self._pace = 0.0
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._device = DeviceThread(self._predict, self._loop, self._done)
+        self._device = device or DeviceThread(self._loop)
         self._nobodys = contextvars.Context()
         """A batch must not start in the context (request id, trace) of whoever came first."""
         self._begin: asyncio.Handle | None = None
@@ -195,7 +198,7 @@ class Batcher:
     def _run_batch(self, batch: list[Item]) -> None:
         self._metrics.batch(len(batch))
         self._running, self._started = batch, time.monotonic()
-        self._device.run(batch)
+        self._device.run(partial(self._predict, batch), self._done)
 
     def _done(self, outcome: list[Result] | BaseException) -> None:
         """Answer each item of the batch that ran; if it failed, its items run alone."""

@@ -4,49 +4,62 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
-Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
 
 
-class DeviceThread(Generic[Work, Outcome]):
-    """Does work in the order it is handed in. Create it and call every method in the event loop's thread.
+class DeviceThread:
+    """Does tasks in the order they are handed in. Create it and call every method in the event loop's thread."""
 
-    work: what the thread calls. done: what the event loop calls with each outcome: what `work` returned or raised.
-    """
-
-    def __init__(
-        self,
-        work: Callable[[Work], Outcome],
-        loop: asyncio.AbstractEventLoop,
-        done: Callable[[Outcome | BaseException], object],
-    ) -> None:
-        self._work, self._loop, self._done = work, loop, done
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], object]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
         self._thread.start()
 
-    def run(self, work: Work) -> None:
-        """Hand in `work`, which is not None, and return at once."""
-        self._queue.put(work)
+    def run(self, task: Callable[[], Outcome], done: Callable[[Outcome | BaseException], object]) -> None:
+        """Hand in `task` and return at once. The event loop calls `done` with what it returned or raised."""
+        self._queue.put((task, done))
+
+    async def wait_for(self, task: Callable[[], Outcome]) -> Outcome:
+        """What `task` returns or raises in the thread."""
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self.run(task, partial(_settle, future))
+        return await future
+
+    def end(self) -> None:
+        """Let the thread end after what was handed in, without waiting for it."""
+        self._queue.put(None)
 
     def close(self) -> None:
         """Wait for what was handed in, and end the thread."""
-        self._queue.put(None)
+        self.end()
         self._thread.join()
 
     def _serve(self) -> None:
-        while (work := self._queue.get()) is not None:
-            outcome = self._attempt(work)
-            del work  # Else its images would live until the next batch comes.
+        while (handed := self._queue.get()) is not None:
+            task, done = handed
+            outcome = _attempt(task)
+            del handed, task  # Else its images would live until the next batch comes.
             with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits.
-                self._loop.call_soon_threadsafe(self._done, outcome)
-            del outcome
+                self._loop.call_soon_threadsafe(done, outcome)
+            del done, outcome
 
-    def _attempt(self, work: Work) -> Outcome | BaseException:
-        try:
-            return self._work(work)
-        except BaseException as error:  # Whatever it is, the client hears of it.
-            return error
+
+def _attempt(task: Callable[[], Outcome]) -> Outcome | BaseException:
+    try:
+        return task()
+    except BaseException as error:  # Whatever it is, the client hears of it.
+        return error
+
+
+def _settle(future: "asyncio.Future[Outcome]", outcome: Outcome | BaseException) -> None:
+    if future.cancelled():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -117,6 +117,17 @@ def warm_up(predictor: Predictor, size: Size, batches: Sequence[int] = (1,)) -> 
         predictor.predict(np.zeros((batch, *size, 3), np.uint8), [size] * batch)
 
 
+def warm_up_to_serve(predictor: Predictor, size: Size, max_batch: int) -> None:
+    """Call in the thread that will call the predictor: onnxruntime keeps the CUDA graphs that it records by thread.
+
+    A GPU chooses kernels for each batch size, and each output of it is a recording of its own; a CPU does neither.
+    """
+    on_gpu = "cuda" in predictor.runtime or "tensorrt" in predictor.runtime
+    warm_up(predictor, size, range(1, max_batch + 1) if on_gpu else (1,))
+    for batch in range(1, max_batch + 1) if on_gpu else ():
+        predictor.predict_scored(np.zeros((batch, *size, 3), np.uint8), [size] * batch)
+
+
 def _load(bundle: Bundle, threads: int, runtime: str, wishes: EngineWishes) -> Predictor:
     match runtime.split("-"):
         case ["onnxruntime", ("cpu" | "cuda" | "tensorrt") as device, *rest]:

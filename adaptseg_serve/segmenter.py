@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from adaptseg_serve import uncertainty
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, Scored, load_predictor, warm_up
+from adaptseg_serve.predictor import Predictor, Scored, load_predictor, warm_up_to_serve
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
 from adaptseg_serve.served import Served
@@ -106,8 +108,9 @@ class Segmenter:
         return self._served.predictor.runtime if self._served else "loading"
 
     async def start(self) -> None:
-        """Load the graph and run it once, so that the first request finds it warm."""
-        self._served = self._serve(self.bundle, await asyncio.to_thread(self._load, self.bundle))
+        """Load the graph and run it, so that the first request finds it warm."""
+        predictor, device = await self._load(self.bundle)
+        self._served = self._serve(self.bundle, predictor, device)
         self.metrics.serves(self.bundle.name, self.bundle.version)
         self.metrics.ready(self.settings.depth)
 
@@ -122,10 +125,11 @@ class Segmenter:
                 f"{bundle.path} has the classes of {bundle.labels.name}, the served bundle those of "
                 f"{self.bundle.labels.name}. Other classes need a restart, so that clients ask for them anew."
             )
-        predictor = await asyncio.to_thread(self._load, bundle)
+        predictor, device = await self._load(bundle)
         if self.draining:
+            device.end()
             return
-        retired, self._served, self.bundle = self._served, self._serve(bundle, predictor), bundle
+        retired, self._served, self.bundle = self._served, self._serve(bundle, predictor, device), bundle
         self.metrics.serves(bundle.name, bundle.version)
         if retired is not None:
             await retired.retire()
@@ -267,15 +271,24 @@ class Segmenter:
         timings = Timings(decoded, answer.queue, answer.infer)
         return Segmentation(answer.label_map, timings, bundle, image, answer.scored)
 
-    def _load(self, bundle: Bundle) -> Predictor:
-        """The bundle's predictor, warm. Not in the event loop's thread: it takes seconds."""
+    async def _load(self, bundle: Bundle) -> tuple[Predictor, DeviceThread]:
+        """The bundle's predictor, warm, and the thread that it is warm in. It takes seconds."""
+        device = DeviceThread(asyncio.get_running_loop())
+        try:
+            return await device.wait_for(partial(self._load_here, bundle)), device
+        except BaseException:
+            device.end()
+            raise
+
+    def _load_here(self, bundle: Bundle) -> Predictor:
+        """In the device's thread."""
         settings = self.settings
         predictor = self._predictor or load_predictor(bundle, settings.threads, settings.runtime, settings.engine)
-        warm_up(predictor, bundle.preprocess.size)
+        warm_up_to_serve(predictor, bundle.preprocess.size, settings.max_batch)
         uncertainty.prepare()  # Else the first who asks for confidence waits while it is compiled: about a second.
         return predictor
 
-    def _serve(self, bundle: Bundle, predictor: Predictor) -> Served:
+    def _serve(self, bundle: Bundle, predictor: Predictor, device: DeviceThread) -> Served:
         settings = self.settings
         if settings.drift_every and self._predictor is None:  # Only now: warming up is no road.
             every, window = settings.drift_every, settings.drift_window
@@ -288,6 +301,7 @@ class Segmenter:
             max_bytes=settings.queue_bytes,
             max_delay=settings.max_delay,
             metrics=self.metrics,
+            device=device,
         )
         return Served(bundle, predictor, batcher)
 

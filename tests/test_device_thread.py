@@ -3,9 +3,13 @@
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import pytest
 
 from adaptseg_serve.device_thread import DeviceThread
 
@@ -22,9 +26,9 @@ def outcomes(work: Callable[[Any], Any], items: list[Any]) -> list[Any]:
             if len(told) == len(items):
                 all_told.set()
 
-        device = DeviceThread(work, asyncio.get_running_loop(), done)
+        device = DeviceThread(asyncio.get_running_loop())
         for item in items:
-            device.run(item)
+            device.run(partial(work, item), done)
         await asyncio.wait_for(all_told.wait(), 10)
         device.close()
 
@@ -65,8 +69,8 @@ def test_an_idle_thread_holds_neither_the_last_work_nor_its_outcome() -> None:
             seen.extend([weakref.ref(pixels), weakref.ref(answer)])
             return answer
 
-        device = DeviceThread(work, asyncio.get_running_loop(), lambda _: came.set())
-        device.run(Pixels())
+        device = DeviceThread(asyncio.get_running_loop())
+        device.run(partial(work, Pixels()), lambda _: came.set())
         await asyncio.wait_for(came.wait(), 10)
         await asyncio.sleep(0.1)
         gc.collect()
@@ -80,12 +84,31 @@ def test_an_idle_thread_holds_neither_the_last_work_nor_its_outcome() -> None:
 def test_work_that_ends_after_its_loop_ends_quietly() -> None:
     go_on = threading.Event()
 
-    async def leave() -> "DeviceThread[int, bool]":
-        device = DeviceThread[int, bool](lambda _: go_on.wait(10), asyncio.get_running_loop(), lambda _: None)
-        device.run(1)
+    async def leave() -> DeviceThread:
+        device = DeviceThread(asyncio.get_running_loop())
+        device.run(lambda: go_on.wait(10), lambda _: None)
         return device
 
     device = asyncio.run(leave())
     go_on.set()
     device.close()
     assert not device._thread.is_alive()
+
+
+def test_a_task_can_be_waited_for_and_what_it_raises_comes_out() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    async def run() -> None:
+        device = DeviceThread(asyncio.get_running_loop())
+        assert await device.wait_for(threading.get_ident) == device._thread.ident
+        with pytest.raises(ValueError, match="no"):
+            await device.wait_for(fail)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(device.wait_for(lambda: time.sleep(0.2)), 0.01)
+        assert await device.wait_for(lambda: "still here") == "still here"
+        device.end()
+        await asyncio.to_thread(device._thread.join, 10)
+        assert not device._thread.is_alive()
+
+    asyncio.run(run())

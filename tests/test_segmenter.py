@@ -3,8 +3,10 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.errors import BadImage, BadParameter, Busy, DeadlineExceeded, TooLarge
+from adaptseg_serve.errors import BadImage, BadParameter, BundleError, Busy, DeadlineExceeded, TooLarge
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Predictor, Scored, Size, load_predictor
 from adaptseg_serve.segmenter import Segmenter
@@ -93,6 +95,62 @@ def test_concurrent_images_of_different_sizes_get_their_own_answers(tiny_bundle:
         together = await asyncio.gather(*(segmenter.segment(frame) for frame in frames))
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one.label_map, other.label_map)
+
+    with_segmenter(tiny_bundle, body)
+
+
+class Traced:
+    """Which thread ran what: (thread, scored, batch) of every run."""
+
+    def __init__(self, runtime: str) -> None:
+        self.runtime = runtime
+        self.runs: list[tuple[int, bool, int]] = []
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        self.runs.append((threading.get_ident(), False, len(images)))
+        return [np.zeros(size, np.uint8) for size in sizes]
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        self.runs.append((threading.get_ident(), True, len(images)))
+        return [Scored(np.zeros(size, np.uint8), np.zeros((1, 2, 2), np.float32)) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "warm"),
+    [
+        ("onnxruntime-cpu", [(False, 1)]),
+        ("openvino-cpu-bf16", [(False, 1)]),
+        ("onnxruntime-cuda", [(scored, batch) for scored in (False, True) for batch in (1, 2, 3)]),
+        ("onnxruntime-tensorrt-fp16", [(scored, batch) for scored in (False, True) for batch in (1, 2, 3)]),
+        ("tensorrt", [(scored, batch) for scored in (False, True) for batch in (1, 2, 3)]),
+    ],
+)
+def test_a_gpu_is_warm_for_every_batch_in_the_thread_that_serves(
+    tiny_bundle: Path, runtime: str, warm: list[tuple[bool, int]]
+) -> None:
+    predictor = Traced(runtime)
+
+    async def body(segmenter: Segmenter) -> None:
+        assert [run[1:] for run in predictor.runs] == warm
+        await segmenter.segment(FRAME)
+        await segmenter.segment(FRAME, scored=True)
+        assert len({run[0] for run in predictor.runs}) == 1
+        assert predictor.runs[0][0] != threading.get_ident()
+
+    with_segmenter(tiny_bundle, body, predictor, Settings(max_batch=3))
+
+
+def test_a_bundle_that_will_not_load_leaves_no_thread(tiny_bundle: Path, tmp_path: Path) -> None:
+    broken = replace(open_bundle(tiny_bundle), path=tmp_path)
+
+    async def body(segmenter: Segmenter) -> None:
+        before = {thread for thread in threading.enumerate() if thread.name == "device"}
+        with pytest.raises(BundleError):
+            await segmenter.swap(broken)
+        for thread in {thread for thread in threading.enumerate() if thread.name == "device"} - before:
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive()
+        assert (await segmenter.segment(FRAME)).bundle is segmenter.bundle
 
     with_segmenter(tiny_bundle, body)
 

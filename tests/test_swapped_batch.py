@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from adaptseg_serve import oip, segmenter
 from adaptseg_serve.bundle import Bundle, open_bundle
+from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.images import decode_image
 from adaptseg_serve.predictor import load_predictor
 from adaptseg_serve.segmenter import Segmentation, Segmenter
@@ -67,7 +68,8 @@ def test_a_swap_between_two_images_of_a_request_changes_neither(
         def swapping(size: tuple[int, ...], max_pixels: int) -> None:
             seen.append(size)
             if len(seen) == 2:  # What `swap` does in one step of the event loop.
-                serving._served, serving.bundle = serving._serve(second, predictor), second
+                device = DeviceThread(asyncio.get_running_loop())
+                serving._served, serving.bundle = serving._serve(second, predictor, device), second
 
         monkeypatch.setattr(segmenter, "check_pixels", swapping)
         answers = await oip.infer(serving, list(FRAMES), None)
