@@ -101,6 +101,27 @@ def test_each_output_and_shape_has_a_graph_of_its_own(
     assert numbers == ["1", "2", "3", "-1"]
 
 
+def test_a_run_is_recorded_before_it_is_asked_for_and_while_no_other_thread_allocates(
+    session: ort.InferenceSession,
+) -> None:
+    locked: list[bool] = []
+
+    class Watched:
+        io_binding = session.io_binding
+
+        def run_with_iobinding(self, *arguments: object) -> None:
+            locked.append(cuda.recording.locked())
+            session.run_with_iobinding(*arguments)
+
+    images = frames(1, 48, 64)
+    recorded = BoundRun(Watched(), "logits", images.shape, "cpu", 1)
+    assert locked == [False, True]
+    np.testing.assert_array_equal(recorded.run(images), session.run(["logits"], {"image": images})[0])
+    assert locked == [False, True, False]
+    BoundRun(Watched(), "logits", images.shape, "cpu").run(images)
+    assert locked[3:] == [False, False]
+
+
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_options_are_those_of_the_gpu_wheel(bundle: Bundle, plans: Path, device: str) -> None:
     """An unknown option makes onnxruntime refuse the provider, and fall back to the CPU."""

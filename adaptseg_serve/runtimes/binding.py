@@ -1,5 +1,6 @@
 """Runs of an onnxruntime session between fixed buffers: nothing is allocated, and a GPU may replay what it recorded."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -65,12 +66,19 @@ class BoundRun:
         self._binding.clear_binding_outputs()
         self._binding.bind_output(output, memory, 0, dtype, self._target.host.shape, self._target.address)
         self._options = run_options(graph)
+        self._alone: AbstractContextManager[object] = nullcontext()
+        if graph != NO_GRAPH:
+            with cuda.recording:
+                session.run_with_iobinding(self._binding, self._options)
+        elif memory == "cuda":
+            self._alone = cuda.recording
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         """The output for `images`, an array of its own."""
         np.copyto(self._source.host, images)
         self._source.send()
-        self._session.run_with_iobinding(self._binding, self._options)
+        with self._alone:
+            self._session.run_with_iobinding(self._binding, self._options)
         self._target.fetch()
         return self._target.host.copy()
 

@@ -1,5 +1,6 @@
 """Buffers on a GPU and pinned ones on the host, and a recorded run between them. Not run on a machine without CUDA."""
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 from adaptseg_serve.errors import ConfigError
 
 _DEFAULT_STREAM = 0
+
+recording = threading.Lock()
+"""Held while onnxruntime records a run, and by the runs of other threads that may allocate memory.
+
+It records in CUDA's global mode: an allocation by any thread meanwhile fails, and the recording with it.
+"""
 
 
 def runtime() -> Any:

@@ -1,11 +1,14 @@
 """heads.onnx in onnxruntime: confidence and entropy where the GPU is, instead of the CPU's kernels."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnxruntime as ort
 
 from adaptseg_serve.bundle import HEADS, Bundle
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.predictor import Size
+from adaptseg_serve.runtimes import cuda
 from adaptseg_serve.runtimes.cut import cut
 from adaptseg_serve.runtimes.graph import read_graph
 from adaptseg_serve.runtimes.providers import CPU_PROVIDER, CUDA_PROVIDER
@@ -21,6 +24,7 @@ class Heads:
 
     def __init__(self, bundle: Bundle, provider: str = CUDA_PROVIDER, threads: int = 1) -> None:
         """BundleError where the graph isn't what docs/bundle-format.md promises, ConfigError where the GPU won't."""
+        self._alone = nullcontext() if provider == CPU_PROVIDER else cuda.recording
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -39,5 +43,6 @@ class Heads:
         """As `adaptseg_serve.uncertainty.uncertainty_from_logits`; `align_corners` is the graph's."""
         check_logits(logits, size)
         inputs = {"logits": np.asarray(logits, np.float32)[None], "size": np.array(size, np.int64)}
-        confidence, entropy = self._session.run(list(_MAPS), inputs)
+        with self._alone:
+            confidence, entropy = self._session.run(list(_MAPS), inputs)
         return Uncertainty(confidence[0], entropy[0])
