@@ -74,6 +74,7 @@ def test_the_rewritten_head_exports_with_dynamic_sizes_and_fp16_computes_in_fp16
     network = with_shifted_aspp(Small(), from_channels=40).eval()
     write_graph(HalfDeployment(network, SPEC).eval(), tmp_path / "half.onnx")
     model = onnx.load(str(tmp_path / "half.onnx"))
+    assert [node.op_type for node in model.graph.node if "image" in node.input] == ["Cast"], "TensorRT takes no more"
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert {kinds[node.output[0]] for node in convolutions} == {onnx.TensorProto.FLOAT16}

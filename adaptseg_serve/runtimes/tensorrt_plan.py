@@ -96,9 +96,22 @@ def logits_graph(graph: bytes) -> bytes:
             nodes.remove(cast)
             nodes.insert(at, cast)
             break
+    let_only_cast_read_pixels(model.graph)
     del model.graph.value_info[:]
     data: bytes = model.SerializeToString()
     return data
+
+
+def let_only_cast_read_pixels(graph: Any) -> None:
+    """Where a Cast reads `image`, ask its floats for their shape: TensorRT takes bytes to cast them and for no more.
+
+    graph: an onnx.GraphProto; one that moves the bytes first stays as it is.
+    """
+    for cast in [node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image"][:1]:
+        graph.node.remove(cast)
+        graph.node.insert(0, cast)
+        for shape in [node for node in graph.node if node.op_type == "Shape" and node.input[0] == "image"]:
+            shape.input[0] = cast.output[0]
 
 
 def summary(report: Mapping[str, Any]) -> tuple[Counter[str], int]:

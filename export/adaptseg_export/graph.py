@@ -14,6 +14,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from adaptseg_export.deployment import Deployment
+from adaptseg_serve.runtimes.tensorrt_plan import let_only_cast_read_pixels
 
 OPSET = 18
 MIN_SIDE, MAX_SIDE = 32, 8192
@@ -49,6 +50,7 @@ def write_graph(deployment: Deployment, path: Path, *, half_weights: bool = Fals
     model = program.model_proto
     _strip_traces(model)
     _name_after_weights(model.graph)
+    let_only_cast_read_pixels(model.graph)
     if half_weights:
         _store_half(model.graph)
     onnx.checker.check_model(model, full_check=True)
