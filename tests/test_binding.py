@@ -7,11 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from helpers.gpu import needs_cuda, needs_onnxruntimes_tensorrt
 from helpers.tiny_bundle import write_tiny_bundle
 from numpy.typing import NDArray
 
+from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.predictor import load_predictor
@@ -288,11 +291,6 @@ def test_a_provider_that_is_missing_is_one_sentence(bundle: Bundle) -> None:
     assert load_predictor(bundle).runtime == "onnxruntime-cpu"
 
 
-needs_cuda = pytest.mark.skipif(
-    "CUDAExecutionProvider" not in ort.get_available_providers(), reason="needs onnxruntime-gpu and a GPU"
-)
-
-
 @pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("size", [(48, 64), (97, 131)])
@@ -326,15 +324,42 @@ def test_cuda_keeps_graphs_of_several_shapes_apart(bundle: Bundle, session: ort.
         assert np.mean(np.stack(found) == session.run(["label_map"], {"image": images})[0]) > 0.999
 
 
+@pytest.fixture(scope="module")
+def cast_first(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle with a graph as fp16 ones are: TensorRT takes bytes to and from floats only, and moves none."""
+    model = onnx.load(str(bundle.model_path))
+    nodes = {node.output[0]: node for node in model.graph.node}
+    cast, moved, last = nodes["float"], nodes["nchw"], nodes["label_map"]
+    cast.input[0], cast.output[0] = "image", "nhwc"
+    moved.input[0], moved.output[0] = "nhwc", "float"
+    nodes["hw"].input[0] = "float"
+    to_float = onnx.helper.make_node("Cast", ["index"], ["floats"], to=onnx.TensorProto.FLOAT)
+    last.input[0] = "floats"
+    ordered = [cast, moved, *list(model.graph.node)[2:-1], to_float, last]
+    ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    folder = tmp_path_factory.mktemp("cast_first")
+    onnx.save(model, str(folder / "model.onnx"))
+    write_bundle(folder / "b", folder / "model.onnx", Record("cast-first", bundle.preprocess, bundle.labels))
+    return open_bundle(folder / "b")
+
+
+def test_a_graph_for_tensorrt_says_the_same(cast_first: Bundle, session: ort.InferenceSession) -> None:
+    images = frames(2, 48, 64)
+    found = ort.InferenceSession(read_graph(cast_first), providers=[providers.CPU_PROVIDER])
+    for one, other in zip(*(each.run(None, {"image": images}) for each in (found, session)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.gpu
-@needs_cuda
-@pytest.mark.skipif("TensorrtExecutionProvider" not in ort.get_available_providers(), reason="needs TensorRT 10")
+@needs_onnxruntimes_tensorrt
 def test_onnxruntimes_tensorrt_says_what_the_cpu_says_and_keeps_its_engine(
-    bundle: Bundle, session: ort.InferenceSession, plans: Path
+    cast_first: Bundle, session: ort.InferenceSession, plans: Path
 ) -> None:
-    tensorrt = OnnxRuntimePredictor(bundle, device="tensorrt")
-    for shape in ((1, 48, 64), (8, 96, 128)):
-        images = frames(*shape)
-        found = tensorrt.predict(images, [shape[1:]] * shape[0])
-        assert np.mean(np.stack(found) == session.run(["label_map"], {"image": images})[0]) > 0.999
+    tensorrt = OnnxRuntimePredictor(cast_first, device="tensorrt")
+    for batch in (1, 8):
+        images = frames(batch, 48, 64)
+        found = tensorrt.predict(images, [(48, 64)] * batch)
+        assert np.mean(np.stack(found) == session.run(["label_map"], {"image": images})[0]) > 0.99
     assert list(plans.rglob("*.engine"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from helpers.gpu import needs_cuda
 from helpers.tiny_bundle import write_tiny_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -119,7 +120,7 @@ def test_another_graph_under_its_name_is_refused(tmp_path: Path, bundle: Bundle)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="needs onnxruntime-gpu")
+@needs_cuda
 def test_cuda_answers_by_its_heads(bundle: Bundle) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
     for scored in OnnxRuntimePredictor(bundle, device="cuda").predict_scored(images, [(48, 64), (97, 31)]):

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.gpu import needs_cuda
 from helpers.tiny_bundle import write_tiny_bundle
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,7 +183,7 @@ def test_cuda_that_is_not_there_is_said(bundle: Bundle, monkeypatch: pytest.Monk
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif("CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs CUDA")
+@needs_cuda
 def test_cuda_agrees_with_the_cpu(bundle: Bundle, predictor: OnnxRuntimePredictor) -> None:
     cuda = OnnxRuntimePredictor(bundle, device="cuda")
     assert cuda.runtime == "onnxruntime-cuda"

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.gpu import needs_tensorrt
 
 from adaptseg_serve.bundle import open_bundle, packaged_bundle
 from adaptseg_serve.errors import BundleError, ConfigError
@@ -228,7 +229,7 @@ def test_a_cache_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is None, reason="needs TensorRT and a GPU")
+@needs_tensorrt
 @pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-bf16", "tensorrt-fp16"])
 def test_an_engine_says_what_the_cpu_says_in_the_precision_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
