@@ -23,11 +23,13 @@ from helpers.runs import (
 )
 from torch import Tensor, nn
 
+from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
 from adaptseg_training.agreement import Ready
 from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import load_checkpoint
 from adaptseg_training.config import GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
+from adaptseg_training.devices import choose_device
 from adaptseg_training.interrupts import Interrupt
 from adaptseg_training.world import World, buckets, join
 
@@ -223,3 +225,23 @@ def test_torchrun_starts_it(folder: Path, run: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("mIoU") == 1
     assert_same_run(run, folder / "runs" / "torchrun")
+
+
+def test_one_gpu_for_all_of_torchruns_processes_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--run\.device cuda:1: torchrun .* Use --run\.device cuda;"):
+        choose_device("cuda:1", local_rank=0)
+    assert choose_device("cpu", local_rank=1) == CPU
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "current"), [("cuda", 1, ["cuda:1"]), ("cuda:1", None, ["cuda:1"]), ("cuda", None, [])]
+)
+def test_the_gpu_that_was_chosen_is_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, rank: int | None, current: list[str]
+) -> None:
+    """Allocating is faked: there need be no GPU."""
+    chosen: list[str] = []
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    choose_device(name, rank)
+    assert chosen == current

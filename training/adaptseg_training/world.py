@@ -123,11 +123,9 @@ def local_rank() -> int | None:
 
 
 def join(device: torch.device) -> World:
-    """Meet the other processes that torchrun started; alone without it."""
+    """Meet the other processes that torchrun started; alone without it. device: as `choose_device` gave it."""
     if local_rank() is None or not distributed.is_available() or int(os.environ["WORLD_SIZE"]) == 1:
         return World()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     return World(distributed.get_rank(), distributed.get_world_size())
 
