@@ -80,7 +80,7 @@ def _train(config: TrainConfig, preset: str, command: str, device: torch.device,
     check_alike(world, start, adaptation.generator, run.path)
     world.first(run.write_config)
     if config.run.compile:
-        adaptation.generator.compile()
+        adaptation.generator.compile(dynamic=False)  # each domain has one size; a second would be compiled for any
     pace = config.run
     reporter = Reporter(start, pace.stop_step, frames_per_step(config), pace.log_every, quiet=not world.is_first)
     with reporter:
