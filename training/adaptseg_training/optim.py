@@ -72,7 +72,9 @@ class RepeatingSgd(SGD):
 
     def _update(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state[param]
-        buffer = state.setdefault("momentum_buffer", torch.zeros_like(param))
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(param)
+        buffer = state["momentum_buffer"]
         for _ in range(group["repeats"]):
             change = grad.add(param, alpha=group["weight_decay"])
             buffer.mul_(group["momentum"]).add_(change)
