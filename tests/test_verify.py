@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, Bundle, open_bundle
 from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CITYSCAPES
+from adaptseg_serve.predictor import Scored, Size
 from adaptseg_serve.tail import label_map_from_logits
 
 ROOT = Path(__file__).parents[1]
@@ -198,3 +200,24 @@ def test_old_bundles_without_parity_json_still_open_and_verify(tiny_bundle: Path
     bundle = open_bundle(tiny_bundle)
     assert bundle.parity() == {}
     assert PARITY not in json.loads((tiny_bundle / MANIFEST).read_text())["files"]
+
+
+def test_tensorrt_is_asked_at_the_bundles_size_only(tiny_bundle: Path) -> None:
+    """Its engines are built for that size: another one ended the whole command."""
+    bundle = open_bundle(tiny_bundle)
+    reference = load_those_here(bundle, print)["onnxruntime-cpu"]
+
+    class Engine:
+        runtime = "tensorrt"
+
+        def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+            assert images.shape[1:3] == bundle.preprocess.size
+            return reference.predict_scored(images, sizes)
+
+        predict = reference.predict
+
+    height, width = bundle.preprocess.size
+    batches = [(str(shape), np.zeros((1, *shape, 3), np.uint8)) for shape in ((65, 129), (height, width))]
+    checks = verify(bundle, {"onnxruntime-cpu": reference, "tensorrt": Engine()}, batches)
+    assert [len(check.agreement.comparisons) for check in checks] == [2, 1]
+    assert not any(check.fault for check in checks)

@@ -23,7 +23,7 @@ from adaptseg_export.checks import check_bench, check_found
 from adaptseg_export.options import BenchOptions, parse_bench
 from adaptseg_export.probes import street
 from adaptseg_export.report import wide_console
-from adaptseg_export.verify import REFERENCE, Check, load_those_here, verify
+from adaptseg_export.verify import REFERENCE, Check, load_those_here, takes, verify
 from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.predictor import Predictor, load_predictor, warm_up
 from adaptseg_training.cli.common import guarded
@@ -60,8 +60,9 @@ def measure(options: BenchOptions) -> list[dict[str, Any]]:
         task = progress.add_task("shapes", total=len(shapes) * (options.rounds + 1))
         for shape in shapes:
             images = street(shape)
-            checks = verify(bundle, predictors, [("street", images)])
-            times = take_turns(predictors, images, options.rounds, lambda: progress.advance(task))
+            those = {name: each for name, each in predictors.items() if takes(name, bundle, images)}
+            checks = verify(bundle, those, [("street", images)])
+            times = take_turns(those, images, options.rounds, lambda: progress.advance(task))
             progress.advance(task)
             for check in checks:
                 name = check.agreement.runtime
