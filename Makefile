@@ -24,7 +24,7 @@ help: ## Show this help
 
 $(BIN)/python:
 	@test -n "$$(command -v $(PYTHON))" || { echo "make: no Python found. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@existed=$$(test -e $(VENV) && echo yes); $(PYTHON) -m venv $(VENV) || { test "$$existed" || rm -rf $(VENV); exit 1; }
 
 $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .

@@ -8,6 +8,7 @@ are expanded, 16 bits become 8, alpha is dropped, an animation gives its first f
 with an EXIF orientation is turned upright, as every viewer shows it, and its label map has the upright size.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -110,6 +111,9 @@ def _find_end_of_png(data: bytes) -> None:
 
 # Start-of-frame markers: all of C0..CF but DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# A scan's header as libjpeg takes it: its length fits its 1 to 4 components. Phones append a film to some photos, whose
+# bytes have the marker itself by chance.
+_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -149,7 +153,7 @@ def _jpeg_frame(data: bytes, position: int) -> Header:
             f"A JPEG of {components} components and {precision} bits (CMYK, or medical) is not supported. "
             "Save it as an 8-bit RGB JPEG or PNG."
         )
-    if data.count(b"\xff\xda", position) > MAX_SCANS:
+    if len(_SCAN.findall(data, position)) > MAX_SCANS:
         raise BadImage(f"The JPEG has more than {MAX_SCANS} scans. Save it again.")
     if data.rfind(b"\xff\xd9") < position:
         raise BadImage("The JPEG is cut short: it has no end marker. Send the whole file.")

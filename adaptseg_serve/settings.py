@@ -50,7 +50,9 @@ class Settings:
         Origins(), "origins of web pages elsewhere that may ask from a browser, commas between; empty: none"
     )
     max_body_bytes: int = _setting(16 * MIB, "largest request body and gRPC message, in bytes", 1024)
-    max_held_bytes: int = _setting(256 * MIB, "most bytes of HTTP bodies that are held at once; more get a 503", MIB)
+    max_held_bytes: int = _setting(
+        256 * MIB, "most bytes of HTTP bodies that a worker holds at once; more get a 503", MIB
+    )
     max_pixels: int = _setting(16_000_000, "largest image, in pixels (height x width)", 1)
     max_batch: int = _setting(8, "most images in one run of the network", 1, 1024)
     max_delay: float = _setting(0.0, "seconds an idle device waits for company; 0: it never waits", 0, 10)

@@ -86,7 +86,8 @@ def _check_same(run: Path, command: str) -> None:
     record = run / "config.yaml"
     if record.is_file() and (made_by := record.read_text(encoding="utf-8").partition("\n")[0]) != f"# {command}":
         raise SystemExit(
-            f"{run} was trained by another command. Choose another --out.\n{made_by}\nwas, this would be\n# {command}"
+            f"{run} was trained by another command. Choose another --out, or --bases of a like profile.\n"
+            f"{made_by}\nwas, this would be\n# {command}"
         )
 
 

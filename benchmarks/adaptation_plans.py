@@ -38,6 +38,8 @@ class Profile:
     second_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`flags` of such rows, where they are others."""
     evaluate_every: int = 60
+    base_evaluate_every: int | None = None
+    """`evaluate_every` of the warm start, where it is another's."""
 
     @property
     def all_rows(self) -> tuple[str, ...]:
@@ -110,6 +112,7 @@ PROFILES = {
         warm_start=360,
         more=360,
         evaluate_every=120,
+        base_evaluate_every=60,
     ),
     # The rows part after two hundred adversarial steps: thrice as many, and self-training as a second stage.
     "long_vgg16": Profile(
@@ -188,7 +191,8 @@ def plan_of(profile: Profile, gap: Gap, row: str, seed: int, options: argparse.N
         more = profile.second_more if row in profile.second else profile.more
         stop, schedule = {"base": (profile.warm_start, whole), "oracle": (whole, whole)}.get(row, (more, more))
         flags += ["--run.stop-step", str(stop), "--optimiser.schedule-steps", str(schedule)]
-        flags += ["--run.evaluate-every", str(profile.evaluate_every)]
+        every = (row == "base" and profile.base_evaluate_every) or profile.evaluate_every
+        flags += ["--run.evaluate-every", str(every)]
         if row not in ("base", "oracle"):
             after = profile.second[row][1] if row in profile.second else "base"
             steps = profile.warm_start if after == "base" else profile.more

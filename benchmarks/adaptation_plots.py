@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt  # the backend is chosen first
 
 
 def draw(results: Sequence[dict[str, Any]], out: Path) -> None:
-    """OUT/curves_GAP.png and OUT/classes_GAP.png of the results.json of adaptation.py."""
+    """OUT/curves_GAP.png and OUT/classes_GAP.png of the results of adaptation.py."""
     for gap in sorted({result["gap"] for result in results}):
         mine = [result for result in results if result["gap"] == gap]
         _curves(mine, out / f"curves_{gap}.png", gap)

@@ -146,6 +146,21 @@ def test_a_base_may_be_another_tables(plans: Any) -> None:
     assert plans.place("base", options) == Path("other")
 
 
+@pytest.mark.parametrize(
+    ("profile", "of"),
+    [
+        ("averaged_vgg16", "short_vgg16"),
+        ("feature_vgg16", "short_vgg16"),
+        ("balanced_vgg16", "long_vgg16"),
+        ("averaged_long_vgg16", "long_vgg16"),
+    ],
+)
+def test_tables_that_share_their_base_train_it_alike(plans: Any, profile: str, of: str) -> None:
+    """Else --bases, as docs/results.md has it, is refused."""
+    ours, theirs = (plans.plan_of(plans.PROFILES[p], "streets_to_camvid", "base", 0, OPTIONS) for p in (profile, of))
+    assert ours.arguments == theirs.arguments
+
+
 def test_panels_show_each_image_its_truth_and_every_row(adaptation: Any, tmp_path: Path, tiny_bundle: Path) -> None:
     images = open_domain(DomainConfig("streets", count=3, size=(64, 96)), "evaluate")
     adaptation.draw_panels({"one": tiny_bundle, "other": tiny_bundle}, images, tmp_path / "panels.jpg", count=2)

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from helpers.doors import Door, PacedPredictor, grpc_door, until
+from helpers.tiny_bundle import write_tiny_bundle
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
@@ -189,6 +190,28 @@ def test_what_a_client_gets_wrong_is_named_and_mended(
     error = in_door(tiny_bundle, work)
     assert error.code() == code
     assert len(error.details()) > 20
+
+
+def test_a_version_that_is_swapped_away_while_numbers_are_read_is_not_found(tiny_bundle: Path, tmp_path: Path) -> None:
+    other = open_bundle(write_tiny_bundle(tmp_path / "other", seed=5))
+    wanted = frames_request(FRAMES[:1], raw_input_contents=[])
+    wanted.inputs[0].contents.uint_contents.extend(FRAMES[:1].ravel().tolist())
+    wanted.model_version = model_version(open_bundle(tiny_bundle))
+
+    async def work(stub: Any, door: Door) -> grpc.StatusCode:
+        segmenter, codec = door.segmenter, door.segmenter.codec
+
+        async def swapping(task: Callable[[], Any]) -> Any:
+            done = await codec(task)
+            segmenter.bundle = other
+            return done
+
+        assert await stub.ModelInfer(wanted).code() == grpc.StatusCode.OK
+        segmenter.codec = swapping  # type: ignore[method-assign]
+        code: grpc.StatusCode = await stub.ModelInfer(wanted).code()
+        return code
+
+    assert in_door(tiny_bundle, work) == grpc.StatusCode.NOT_FOUND
 
 
 def test_no_more_elements_are_read_than_the_shape_says(tiny_bundle: Path) -> None:

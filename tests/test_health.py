@@ -1,6 +1,7 @@
 """The health check of a container, against real servers: ready, gone, loading, with TLS and mTLS."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -96,3 +97,12 @@ def test_servers_that_speak_tls(
     with serving(tiny_bundle, tmp_path, credentials=known, **environ) as server:
         assert what_is_wrong(replace(settings, http_port=port_of(server))) == ""
     assert "/readyz doesn't answer" in what_is_wrong(replace(settings, http_port=port_of(server)))
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_not_healthy(certificates: dict[str, Pair]) -> None:
+    """Not even under mTLS, where one that refuses our certificate is."""
+    pair = certificates["server"]
+    settings = Settings(tls_cert=str(pair.certificate), tls_key=str(pair.key))
+    settings = replace(settings, tls_client_ca=str(certificates["others"].certificate))
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        assert "doesn't answer" in what_is_wrong(replace(settings, http_port=hung.getsockname()[1]))

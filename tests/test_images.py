@@ -74,6 +74,12 @@ def test_a_jpeg_of_very_many_scans_is_refused_unread() -> None:
         decode_image(data[:-2] + 1000 * last + data[-2:], LIMIT)
 
 
+def test_a_photo_with_a_film_behind_it_is_read() -> None:
+    film = np.random.default_rng(1).integers(0, 256, 10_000_000, np.uint8).tobytes()
+    assert film.count(b"\xff\xda") > 100
+    assert decode_image(saved("JPEG", quality=95) + film, LIMIT).shape == SMOOTH.shape
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_an_exif_orientation_is_followed(kind: str) -> None:
     exif = Image.Exif()

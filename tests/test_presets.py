@@ -60,11 +60,15 @@ def test_the_rows_of_a_gap_differ_in_their_method_alone(name: str) -> None:
     assert f"Cost: 3000 steps of {images} at 264x352; not run at this length." in header
 
 
-@pytest.mark.parametrize("name", OF_A_GAP)
-def test_a_header_points_to_results_where_there_are_some(name: str) -> None:
-    lite_dusk = name.startswith("day_to_dusk") and name.endswith("lite0")
-    if lite_dusk or name == "streets_to_camvid_feature_lite0":
-        assert preset_header(name).reproduces.endswith("not run yet, so no figure.")
+def test_a_header_points_to_results_where_there_are_some() -> None:
+    """Whoever adds a row to docs/results.md takes its preset from here, and changes its header."""
+    not_run = {name for name in OF_A_GAP if preset_header(name).reproduces.endswith("not run yet, so no figure.")}
+    assert not_run == {
+        *(name for name in OF_A_GAP if name.startswith("day_to_dusk") and name.endswith("lite0")),
+        *(f"day_to_dusk_{row}_vgg16" for row in ("feature", "fda", "dacs")),
+        *(f"streets_to_camvid_{row}_vgg16" for row in ("fda", "dacs")),
+        "streets_to_camvid_feature_lite0",
+    }
 
 
 def test_parts_of_the_packaged_model_say_how_many_streets_they_saw_again() -> None:

@@ -164,6 +164,21 @@ def test_a_preset_beside_resume_must_be_the_runs_own(run: Run, adaptation: Adapt
         parse_command(["demo", flag])
 
 
+def test_a_run_that_died_before_its_first_checkpoint_may_be_resumed_twice(run: Run) -> None:
+    """The command on top of its config.yaml then is the first resume's, which names no preset."""
+    flag = f"--run.resume={run.path}"
+    config = run.path / "config.yaml"
+    config.write_text(f"# adaptseg-train {flag}\n" + config.read_text().partition("\n")[2])
+    assert parse_command(["smoke", flag])[0] == "smoke"
+
+
+def test_a_preset_of_ones_own_may_have_a_blank_in_its_path(run: Run, tmp_path: Path) -> None:
+    flag, config = f"--run.resume={run.path}", run.path / "config.yaml"
+    preset = str(tmp_path / "my presets" / "own.yaml")
+    config.write_text(f"# {shlex.join(['adaptseg-train', preset])}\n" + config.read_text().partition("\n")[2])
+    assert parse_command([flag])[0] == preset
+
+
 @pytest.mark.parametrize("name", [RECORD, GENERATOR])
 def test_a_damaged_checkpoint_is_named(run: Run, adaptation: Adaptation, name: str) -> None:
     folder = save(run, adaptation, 1, {})

@@ -38,7 +38,7 @@ def what_is_wrong(settings: Settings) -> str:
         status = _ask(address, settings)
     except (OSError, http.client.HTTPException) as error:
         # An authority that signed the clients' certificates but not the server's: who refuses ours is there at least.
-        refused = bool(settings.tls_client_ca) and _listens(address)
+        refused = bool(settings.tls_client_ca) and not isinstance(error, TimeoutError) and _listens(address)
         return "" if refused else f"{asked} doesn't answer ({error}); the server's log says why."
     return "" if status == 200 else f"{asked} answers {status}: the server is loading or draining."
 

@@ -95,6 +95,9 @@ class InferenceService:
             images = oip.read_images(tensors, most)
         else:  # numbers one by one, which take a while
             images = await self._segmenter.codec(lambda: oip.read_images(tensors, most))
+            oip_model.check_model(
+                self._segmenter, message.model_name, message.model_version
+            )  # Again: swapped meanwhile?
         return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))
 
 

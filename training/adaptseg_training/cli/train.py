@@ -99,10 +99,10 @@ def _own_preset(run: Path, named: str) -> str:
     last = last_checkpoint(run)
     if last is not None:
         own = str(read_record(last)["preset"])
-    else:  # the command on top of config.yaml; words[0] is the program
-        words = _config_of(run).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").split()
-        own = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
-    if named and Path(named) != Path(own):
+    else:  # the command on top of config.yaml, the program first; that of an earlier resume names none
+        words = shlex.split(_config_of(run).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# "))
+        own = words[1] if len(words) > 1 and not words[1].startswith("-") else named
+    if named and Path(named).resolve() != Path(own).resolve():
         raise ConfigError(
             f"{run} is a run of {own or 'no preset'} and goes on under its own config: {named} would not count. "
             "Leave it out; or leave --run.resume out, to start another run."
