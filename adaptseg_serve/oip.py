@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.errors import BadParameter
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.served import Served
 
 INPUT, OUTPUT = "image", "label_map"

@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adaptseg_serve import uncertainty
 from adaptseg_serve.batcher import Batcher
@@ -25,52 +23,20 @@ from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
-from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, Scored, load_predictor, warm_up_to_serve
+from adaptseg_serve.predictor import Predictor, load_predictor, warm_up_to_serve
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
+from adaptseg_serve.segmentation import Image, Segmentation, Timings, WantedSize
 from adaptseg_serve.served import Served
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.statistics import Statistics
 from adaptseg_serve.waiting import Answer
 
-Image = NDArray[np.uint8]
-WantedSize = Literal["input", "model"]
-"""Size of a label map: that of the client's image, or that of the network's input."""
-
 Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Where the time went, in seconds; `decode` includes resizing."""
-
-    decode: float
-    queue: float
-    infer: float
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """The answer to one image."""
-
-    label_map: LabelMap
-    timings: Timings
-    bundle: Bundle
-    """What answered: after a swap another than the segmenter's."""
-    image: Image | None = None
-    """(H, W, 3) uint8 RGB, upright: the decoded image, where `keep_image` asked for it."""
-    scored: Scored | None = None
-    """Where `scored` asked for it: what confidence and entropy are made from."""
-
-    def shares(self) -> NDArray[np.float64]:
-        """(256,) share of each train id in the label map's pixels; they sum to 1."""
-        counts = np.bincount(self.label_map.ravel(), minlength=256)
-        return counts / self.label_map.size
 
 
 class Segmenter:

@@ -37,7 +37,8 @@ from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
 from adaptseg_serve.ports import check_ports
 from adaptseg_serve.security import BearerAuth, Tokens, check_tls, http_tls
-from adaptseg_serve.segmenter import Segmenter, WantedSize
+from adaptseg_serve.segmentation import WantedSize
+from adaptseg_serve.segmenter import Segmenter
 
 APP = create_app()
 

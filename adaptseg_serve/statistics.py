@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptseg_serve.segmenter import Timings
+    from adaptseg_serve.segmentation import Timings
 
 
 @dataclass

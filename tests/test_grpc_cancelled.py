@@ -28,6 +28,7 @@ def test_a_call_that_its_client_gives_up_is_counted(tiny_bundle: Path) -> None:
         await asyncio.sleep(0.1)
         call.cancel()
         await asyncio.wait_for(until(lambda: counted(door, "client-closed")), 5)
+        assert not counted(door, "deadline-exceeded")
         predictor.gate.set()
 
     in_door(tiny_bundle, work, predictor)

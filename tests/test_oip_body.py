@@ -11,7 +11,7 @@ import pytest
 from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.http.oip_body import InferRequest, write_answer
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.segmenter import Segmentation, Timings
+from adaptseg_serve.segmentation import Segmentation, Timings
 
 WANTED = InferRequest('"data":[', (), binary=False, timeout=0)
 

@@ -16,7 +16,8 @@ from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.images import decode_image
 from adaptseg_serve.predictor import load_predictor
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.settings import Settings
 
 FRAMES = np.random.default_rng(3).integers(0, 256, (4, 48, 64, 3), np.uint8)

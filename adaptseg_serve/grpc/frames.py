@@ -16,7 +16,8 @@ from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestE
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 
 NOTICES = 1024
 """Answers that may wait to be written before the stream is read no further."""

@@ -7,7 +7,8 @@ from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted, Raw
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.segmenter import Segmentation, Segmenter, WantedSize
+from adaptseg_serve.segmentation import Segmentation, WantedSize
+from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.uncertainty import to_bytes
 
 Request = Parted[pb.SegmentRequest] | Parted[pb.StreamSegmentRequest]

@@ -13,7 +13,8 @@ from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 
 
 class InferenceService:

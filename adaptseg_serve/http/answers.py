@@ -14,7 +14,7 @@ from adaptseg_serve.http.parameters import Wanted
 from adaptseg_serve.labels import LabelMap, LabelSet
 from adaptseg_serve.png import encode_grey_png, encode_palette_png
 from adaptseg_serve.render import colors_of, encode_rgb, overlay
-from adaptseg_serve.segmenter import Segmentation
+from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.uncertainty import to_bytes
 
 Maps = Mapping[str, NDArray[np.uint8]]

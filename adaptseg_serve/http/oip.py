@@ -13,7 +13,8 @@ from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress
 from adaptseg_serve.http.parameters import read_deadline
 from adaptseg_serve.http.problems import oip_error_of
 from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, while_connected
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 
 SegmenterOf = Callable[[Request], Segmenter]
 """The segmenter that answers a request; raises Busy while there is none."""

@@ -17,7 +17,7 @@ import numpy as np
 from adaptseg_serve.errors import BadParameter, TooLarge
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.oip import OUTPUT, Tensor, check_outputs, output_bytes, output_shape
-from adaptseg_serve.segmenter import Segmentation
+from adaptseg_serve.segmentation import Segmentation
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from adaptseg_serve._version import __version__
 from adaptseg_serve.http.parameters import FORMATS, INCLUDABLE, MAX_TIMEOUT_MS, Ids, Render
 from adaptseg_serve.http.problems import TYPE_PREFIX
-from adaptseg_serve.segmenter import WantedSize
+from adaptseg_serve.segmentation import WantedSize
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from adaptseg_serve.errors import BadParameter, NotAcceptable
-from adaptseg_serve.segmenter import WantedSize
+from adaptseg_serve.segmentation import WantedSize
 
 Ids = Literal["train", "label"]
 Render = Literal["labels", "color", "overlay"]

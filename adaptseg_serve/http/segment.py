@@ -14,7 +14,8 @@ from adaptseg_serve.http.answers import encode_answer
 from adaptseg_serve.http.body import read_body
 from adaptseg_serve.http.parameters import Wanted, read_wanted
 from adaptseg_serve.http.problems import internal_problem, problem_of
-from adaptseg_serve.segmenter import Segmentation, Segmenter
+from adaptseg_serve.segmentation import Segmentation
+from adaptseg_serve.segmenter import Segmenter
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that went away; nobody sees it but the log and the metrics."""
