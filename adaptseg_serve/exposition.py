@@ -34,7 +34,7 @@ def _forget_the_dead(folder: Path) -> None:
     for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
         if not _runs(pid):
             with contextlib.suppress(FileNotFoundError):  # Another worker that is asked now was faster.
-                mark_process_dead(pid)  # type: ignore[no-untyped-call]
+                mark_process_dead(pid)  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _runs(pid: int) -> bool:

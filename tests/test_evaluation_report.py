@@ -76,7 +76,7 @@ def test_the_gap_to_an_oracle_is_the_same_from_its_result_and_from_itself(
     gap = there["oracle"]
     assert isinstance(gap, dict)
     assert (gap["model"], gap["gap"]) == ("oracle", 0.1)
-    assert gap["gap_over"]["camvid-10"] == pytest.approx(0.9 - there["miou_over"]["camvid-10"])  # type: ignore[index]
+    assert gap["gap_over"]["camvid-10"] == pytest.approx(0.9 - there["miou_over"]["camvid-10"])  # type: ignore[index]  # JSON
     assert set(gap["iou_gap"].values()) == {0.25}
     assert "oracle_iou,gap" in (tmp_path / "b/per_class.csv").read_text()
     itself = result(capsys, tiny_bundle, camvid, "--oracle", str(tiny_bundle))["oracle"]

@@ -22,7 +22,7 @@ from adaptseg_training.models import Generator, Normalise, build_generator, prep
 PACKAGED = GeneratorConfig(backbone="lite0", weights="packaged", detail=True)
 
 
-def _logits(generator: Generator, image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _logits(generator: Generator, image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # any dtype
     spec = preprocess_spec(PACKAGED, (180, 240))
     with torch.no_grad():
         seen = generator.eval()(Normalise(spec)(torch.tensor(image[None]).permute(0, 3, 1, 2)))
