@@ -39,7 +39,7 @@ class Small(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.stem = nn.Conv2d(3, 40, 8, stride=8)
-        self.head = Aspp(40, 19, branches)  # type: ignore[arg-type]  # any number
+        self.head = Aspp(40, 19, branches)  # type: ignore[arg-type]  # an int: 2 or 4
         for conv in self.head.branches:
             nn.init.normal_(conv.weight, std=0.3)
             nn.init.normal_(conv.bias)
