@@ -142,7 +142,7 @@ PROFILES = {
         AVERAGED,
         SMALL,
         backbone="vgg16",
-        rows=("control", "single_ls"),
+        rows=("control", "single_ls", "single_ls_balanced"),
         base_flags=AMX,
         warm_start=360,
         more=1080,

@@ -6,8 +6,9 @@
 
 G is updated by the first two, each D by the third. Source batches never see the adversarial loss.
 
-Around it stand two optional pieces of their own: source images may be restyled first (fourier.py), and self-training
-(self_training.py) adds a loss on mixed images.
+Around it stand optional pieces of their own: source images may be restyled first (fourier.py), source patches weighed
+so that D doesn't teach the source's class shares (class_shares.py), and self-training (self_training.py) adds a loss on
+mixed images.
 """
 
 import copy
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from adaptseg_training.averaging import follow
 from adaptseg_training.batch import Batch
+from adaptseg_training.class_shares import ClassShares
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.fourier import swap_amplitudes
 from adaptseg_training.levels import Level, active_levels, check_adaptation
@@ -49,7 +51,7 @@ from adaptseg_training.world import World
 _LAYOUT = torch.channels_last
 
 Losses = dict[str, Tensor]
-"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; self/*.
+"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; shares/*, self/*.
 
 Raw: before the weights of eq. 5. disc_* are the unhalved domain losses."""
 
@@ -83,6 +85,7 @@ class Adaptation:
         generator = config.generator if initial else replace(config.generator, weights="none")
         self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
         self.discriminators = self._discriminators(classes).to(device).to(memory_format=_LAYOUT)
+        self.class_shares = self._class_shares(classes, device)
         self.self_training = self._self_training()
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.optimiser.average > 0 else None
         self.generator_optimiser = generator_optimiser(self.generator, config.optimiser)
@@ -99,6 +102,10 @@ class Adaptation:
                 if level.adapts
             }
         )
+
+    def _class_shares(self, classes: int, device: torch.device) -> ClassShares | None:
+        limit = self.config.balance_shares
+        return ClassShares(classes, limit, device, self.world) if limit > 1 and len(self.discriminators) > 0 else None
 
     def _self_training(self) -> SelfTraining | None:
         config = self.config.self_training
@@ -142,8 +149,10 @@ class Adaptation:
         batch = self._restyled(batch)
         source_inputs = self._source(batch, share, losses)
         if batch.target_images is not None and len(self.discriminators) > 0:
-            self._target(batch.target_images, share, losses)
-            self._discriminate_source(source_inputs, share, losses)
+            logits = self._target(batch.target_images, share, losses)
+            if self.class_shares is not None:
+                losses |= self.class_shares.follow(batch.source_labels, logits)
+            self._discriminate_source(source_inputs, batch.source_labels, share, losses)
         if batch.target_images is not None and self.self_training is not None:
             images = (batch.source_images, batch.source_labels, batch.target_images)
             losses |= self.self_training.backward(*images, share)
@@ -168,13 +177,14 @@ class Adaptation:
         with torch.no_grad():
             return {level.name: _input(seen, level, size).detach() for level in self._adapting}
 
-    def _target(self, images: Tensor, share: float, losses: Losses) -> None:
-        """Eq. 4 (or 7) to G, and the target's half of eq. 2 (or 8) to D."""
+    def _target(self, images: Tensor, share: float, losses: Losses) -> Tensor:
+        """Eq. 4 (or 7) to G, and the target's half of eq. 2 (or 8) to D. Returns the main level's logits, detached."""
         seen = self._run(self.generator, images)
         inputs = [_input(seen, level, _size(images)) for level in self._adapting]
         pairs = zip(self._adapting, inputs, strict=True)
         gradients = [self._discriminate_target(level, x, share, losses) for level, x in pairs]
         torch.autograd.backward(inputs, gradients)
+        return seen.main.detach()
 
     def _discriminate_target(self, level: Level, inputs: Tensor, share: float, losses: Losses) -> Tensor:
         """From one forward pass of D: the adversarial gradient of `inputs`, returned, and D's own, accumulated.
@@ -193,12 +203,13 @@ class Adaptation:
         losses[f"disc_accuracy/{level.name}"] = discriminator_accuracy(gan, scores, TARGET) / 2
         return gradient
 
-    def _discriminate_source(self, source_inputs: dict[str, Tensor], share: float, losses: Losses) -> None:
-        """The source's half of eq. 2 to D, on detached inputs."""
+    def _discriminate_source(self, inputs: dict[str, Tensor], labels: Tensor, share: float, losses: Losses) -> None:
+        """The source's half of eq. 2 to D, on detached inputs of images with `labels`."""
         gan = self.config.gan
-        for name, inputs in source_inputs.items():
-            scores = self._scores(name, inputs)
-            loss = discriminator_loss(gan, scores, SOURCE)
+        for name, seen in inputs.items():
+            scores = self._scores(name, seen)
+            weights = None if self.class_shares is None else self.class_shares.weights(labels, _size(scores))
+            loss = discriminator_loss(gan, scores, SOURCE, weights)
             (loss * share).backward()  # type: ignore[no-untyped-call]
             losses[f"disc_source/{name}"] = 2 * loss.detach()
             losses[f"disc_accuracy/{name}"] += discriminator_accuracy(gan, scores, SOURCE) / 2
@@ -239,6 +250,7 @@ class Adaptation:
         return {
             "generator": self.deployed.state_dict(),
             "self_training": {} if self.self_training is None else self.self_training.state_dict(),
+            "class_shares": {} if self.class_shares is None else self.class_shares.state_dict(),
             "averaged": {} if self.average is None else self.generator.state_dict(),
             "discriminators": self.discriminators.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
@@ -250,6 +262,9 @@ class Adaptation:
         self.deployed.load_state_dict(state["generator"])
         if self.self_training is not None:
             self.self_training.load_state_dict(state["self_training"])
+        # A run may be resumed with shares balanced that was begun without, and the other way round.
+        if self.class_shares is not None and state.get("class_shares"):
+            self.class_shares.load_state_dict(state["class_shares"])
         if self.average is not None:
             self.generator.load_state_dict(state["averaged"])
         self.discriminators.load_state_dict(state["discriminators"])

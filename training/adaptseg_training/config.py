@@ -191,6 +191,9 @@ class TrainConfig:
     """conv5's level, the one used at test time."""
     gan: Gan = "vanilla"
     """vanilla: eq. 2 and 4, binary cross-entropy. ls: eq. 7 and 8, least squares."""
+    balance_shares: float = 1.0
+    """Weigh source patches in D's loss, up to so many times more or less, e.g. 4, so that the source has the target's
+    class shares and D doesn't teach its own (class_shares.py); 1: all count alike, the paper's way."""
     fourier: float = 0.0
     """FDA: source images take the target's amplitudes up to this share of the spectrum, e.g. 0.01; 0: as they are."""
     self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)

@@ -61,6 +61,8 @@ def plan(config: TrainConfig, adaptation: Adaptation) -> Iterator[str]:
         adapts = level.adapts and config.target is not None
         adversarial = f"adversarial {level.adv_weight:g} on {level.space}, {gan}" if adapts else "no adaptation"
         yield f"level {level.name}: segmentation {level.seg_weight:g}, {adversarial}"
+    if adaptation.class_shares is not None:
+        yield f"discriminators see the source with the target's class shares, weights up to {config.balance_shares:g}"
     if config.fourier:
         yield f"source images in the target's colours by Fourier amplitudes, window {config.fourier:g}"
     if config.self_training.weight:

@@ -43,6 +43,8 @@ def check_adaptation(config: TrainConfig) -> None:
     for flag, used in (("fourier", config.fourier > 0), ("self-training.weight", config.self_training.weight > 0)):
         if used and config.target is None:
             raise ConfigError(f"--{flag} adapts to target images, and there is no target. Set --target.dataset.")
+    if config.balance_shares > 1 and not any(level.adapts for level in active_levels(config)):
+        raise ConfigError("--balance-shares weighs a discriminator's loss, and no level has one. Set --main.adv-weight.")
     if config.self_training.weight > 0 and config.target is not None and config.source.size != config.target.size:
         raise ConfigError(
             f"self-training mixes images of one size; --source.size is {config.source.size}, "

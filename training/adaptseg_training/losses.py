@@ -28,15 +28,19 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return loss.sum() / (labels != IGNORE_ID).sum().clamp(min=1)
 
 
-def domain_loss(gan: Gan, scores: Tensor, domain: float) -> Tensor:
-    """How far D's raw scores, any shape, are from saying `domain`: a mean, vanilla eq. 2, ls eq. 8."""
+def domain_loss(gan: Gan, scores: Tensor, domain: float, weights: Tensor | None = None) -> Tensor:
+    """How far D's raw scores, any shape, are from saying `domain`: a mean, vanilla eq. 2, ls eq. 8.
+
+    weights, of the scores' shape: how much each counts; they are taken to be 1 on average.
+    """
     scores = at_least_float32(scores)
     wanted = torch.full_like(scores, domain)
     match gan:
         case "vanilla":
-            return functional.binary_cross_entropy_with_logits(scores, wanted)
+            return functional.binary_cross_entropy_with_logits(scores, wanted, weights)
         case "ls":
-            return functional.mse_loss(scores, wanted)
+            loss = functional.mse_loss(scores, wanted, reduction="none")
+            return (loss if weights is None else weights * loss).mean()
 
 
 def adversarial_loss(gan: Gan, target_scores: Tensor) -> Tensor:
@@ -44,9 +48,9 @@ def adversarial_loss(gan: Gan, target_scores: Tensor) -> Tensor:
     return domain_loss(gan, target_scores, SOURCE)
 
 
-def discriminator_loss(gan: Gan, scores: Tensor, domain: float) -> Tensor:
+def discriminator_loss(gan: Gan, scores: Tensor, domain: float, weights: Tensor | None = None) -> Tensor:
     """One domain's half of eq. 2 (vanilla) or 8 (ls). Halved, as in the reference code; the paper doesn't."""
-    return domain_loss(gan, scores, domain) / 2
+    return domain_loss(gan, scores, domain, weights) / 2
 
 
 def discriminator_accuracy(gan: Gan, scores: Tensor, domain: float) -> Tensor:

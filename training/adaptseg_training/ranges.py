@@ -35,6 +35,7 @@ RANGES = {
     "aux.adv-weight": NOT_NEGATIVE,
     "main.seg-weight": NOT_NEGATIVE,
     "main.adv-weight": NOT_NEGATIVE,
+    "balance-shares": ONE_OR_MORE,
     "fourier": Range(0, 0.5),
     "self-training.weight": NOT_NEGATIVE,
     "self-training.teacher-momentum": SHARE,
