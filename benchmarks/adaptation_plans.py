@@ -127,7 +127,7 @@ PROFILES = {
         evaluate_every=180,
     ),
     # In long runs the generator fools its discriminator; one that learns four times as fast stays ahead.
-    "balanced_vgg16": Profile(
+    "fast_discriminator_vgg16": Profile(
         (*AVERAGED, "--optimiser.discriminator-lr", "4e-4"),
         SMALL,
         backbone="vgg16",

@@ -26,7 +26,7 @@ SHORT = [
     "averaged_vgg16",
     "feature_vgg16",
     "long_vgg16",
-    "balanced_vgg16",
+    "fast_discriminator_vgg16",
     "averaged_long_vgg16",
 ]
 PROFILES = ["full", "full_vgg16", *SHORT]
@@ -151,7 +151,7 @@ def test_a_base_may_be_another_tables(plans: Any) -> None:
     [
         ("averaged_vgg16", "short_vgg16"),
         ("feature_vgg16", "short_vgg16"),
-        ("balanced_vgg16", "long_vgg16"),
+        ("fast_discriminator_vgg16", "long_vgg16"),
         ("averaged_long_vgg16", "long_vgg16"),
     ],
 )

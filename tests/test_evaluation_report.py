@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.labels import CAMVID, IGNORE_ID, LabelMap
 from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_training.cli import evaluate as command
 from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.confusion_picture import draw_confusion
 from adaptseg_training.data.domains import bounded, open_domain
 from adaptseg_training.data.rendered import SCORED_COUNT
+from adaptseg_training.errors import CheckpointError
 from adaptseg_training.evaluate import evaluate, scorer
 from adaptseg_training.metrics import ConfusionMatrix
 from adaptseg_training.worst_images import draw_worst, error_map
@@ -102,6 +104,32 @@ def test_an_oracle_that_can_not_be_compared(
     (tmp_path / "oracle.json").write_text(content)
     argv = ["--bundle", str(tiny_bundle), "--data.root", str(camvid), "--oracle", str(tmp_path / "oracle.json")]
     with pytest.raises(ConfigError, match=match):
+        evaluate_command(argv)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "at", "error", "match"),
+    [
+        ("nowhere", "label", CheckpointError, "neither a checkpoint"),
+        ("oracle.json", "model", ConfigError, "was scored with at label, this with model"),
+    ],
+)
+def test_a_wrong_oracle_is_refused_before_the_images_are_scored(
+    oracle: str,
+    at: str,
+    error: type[Exception],
+    match: str,
+    tiny_bundle: Path,
+    camvid: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result(capsys, tiny_bundle, camvid, "--out", str(tmp_path))
+    (tmp_path / "result.json").rename(tmp_path / "oracle.json")
+    monkeypatch.setattr(command, "_score", None)
+    argv = ["--bundle", str(tiny_bundle), "--data.root", str(camvid), "--oracle", str(tmp_path / oracle), "--at", at]
+    with pytest.raises(error, match=match):
         evaluate_command(argv)
 
 

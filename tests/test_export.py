@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from adaptseg_export.cli import main
 from adaptseg_export.deployment import Deployment, MainLevel
 from adaptseg_export.graph import write_graph
-from adaptseg_export.labelled import open_labelled
+from adaptseg_export.labelled import name_of, open_labelled
 from adaptseg_export.parity import Comparison, Parity, ParityError, compare, require
 from adaptseg_export.probes import probes
 from adaptseg_serve.bundle import MANIFEST, MODEL, open_bundle
@@ -27,6 +27,7 @@ from adaptseg_serve.preprocess import PreprocessSpec, reference_spec
 from adaptseg_training.checkpoint import GENERATOR, RECORD
 from adaptseg_training.config import DomainConfig, GeneratorConfig, TrainConfig
 from adaptseg_training.data.rendered import SCORED_COUNT
+from adaptseg_training.errors import DataError
 from adaptseg_training.models import Generator, build_generator
 from adaptseg_training.parsing import to_settings
 
@@ -195,7 +196,10 @@ def test_an_existing_folder_is_kept(checkpoint: Path, bundle: Path, capsys: pyte
         ("NEW --precisions int8", 2, "add --score DATASET ROOT SPLIT"),
         ("NEW --baseline CHECKPOINT", 2, "--baseline is scored on the images of --score"),
         ("NEW --score camvid TAKEN val", 2, "taken/val/images. Expected: "),
-        ("NEW --calibrate frames nowhere -", 2, "no file or folder nowhere"),
+        ("NEW --calibrate streets - -", 2, "--calibrate is for int8's ranges; add --precisions int8"),
+        ("NEW --precisions int8 --score streets - - --calibrate frames nowhere -", 2, "no file or folder nowhere"),
+        ("NEW --min-miou-ratio 98.5", 2, "--min-miou-ratio is 98.5; it is a share and must be from 0 to 1"),
+        ("NEW --min-sure-agreement nan", 2, "--min-sure-agreement is nan"),
         ("NEW --score streets - day --baseline nowhere", 1, "nowhere is neither a checkpoint"),
         ("NEW --images nowhere", 2, "--images: nowhere does not exist"),
     ],
@@ -236,12 +240,14 @@ def test_images_that_are_none_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         list(probes(reference_spec(SIZE), [tmp_path / "no.jpg"]))
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match=r"bad\.jpg can't be decoded"):
+    with pytest.raises(DataError, match=r"bad\.jpg is not a readable image"):
         list(probes(reference_spec(SIZE), [tmp_path]))
 
 
 def test_streets_to_score_on_are_drawn_and_few() -> None:
     assert len(open_labelled(("streets", Path("-"), "dusk"), "score")) == SCORED_COUNT
+    assert len(open_labelled(("streets", Path("-"), "-"), "score")) == SCORED_COUNT
+    assert (name_of(("own", Path("a.yaml"), "-")), name_of(("camvid", Path("c"), "val"))) == ("own", "camvid/val")
     with pytest.raises(ConfigError, match=r"--score streets data: .* ROOT must be -"):
         open_labelled(("streets", Path("data"), "day"), "score")
 

@@ -118,6 +118,11 @@ def test_calibration_frames_are_spread_and_of_the_networks_size(monkeypatch: pyt
     assert len({frame.tobytes() for frame in frames}) == 3
 
 
+def test_calibration_streets_are_shrunk_to_a_small_networks_size() -> None:
+    frames = calibration_frames(ExportOptions("c", Path("b")), PreprocessSpec((32, 48)))
+    assert {frame.shape for frame in frames} == {(1, 32, 48, 3)}
+
+
 def test_int8_is_uint8_by_int8_per_channel_in_standard_operators(tmp_path: Path, tiny_bundle: Path) -> None:
     frames = [np.random.default_rng(i).integers(0, 256, (1, 48, 64, 3), dtype=np.uint8) for i in range(4)]
     write_int8(tiny_bundle / MODEL, tmp_path / "int8.onnx", frames)

@@ -18,12 +18,13 @@ from adaptseg_training.checkpoint import GENERATOR, saved_checkpoints
 from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.domains import TARGET_SEED
 from adaptseg_training.errors import StorageError
-from adaptseg_training.models import Generator
+from adaptseg_training.models import Discriminator, Generator
 from adaptseg_training.scalars import Scalars
 
-# Saved at the end alone, so whatever else is saved was rescued; batch norm's statistics are there to be put back.
+# Saved at the end alone, so whatever else is saved was rescued; batch norm's statistics and the class shares are there
+# to be put back.
 FLAGS = ("tiny.yaml", "--generator.bn", "reference", "--run.checkpoint-every", "100", "--target.dataset", "frames")
-FLAGS = (*FLAGS, "--target.root", "frames")
+FLAGS = (*FLAGS, "--target.root", "frames", "--balance-shares", "4")
 FRAMES = 4
 
 
@@ -58,25 +59,28 @@ def check_resumes(folder: Path, whole: Path, run: Path, said: str, done: int) ->
     assert_same_run(whole, run)
 
 
-def run_out_of_memory(forwards: int) -> None:
-    """The generator's forward of that number finds no memory. There are two a step: source and target."""
+def run_out_of_memory(network: type[nn.Module], forwards: int) -> None:
+    """The forward of that number, of such a network, finds no memory. A step has a source's and a target's of each;
+    the main discriminator's of the source comes last."""
     seen = 0
 
     def count(module: nn.Module, inputs: object) -> None:
         nonlocal seen
-        seen += isinstance(module, Generator) and module.training
+        seen += isinstance(module, network) and module.training
         if seen == forwards:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     nn.modules.module.register_module_forward_pre_hook(count)
 
 
-def test_memory_runs_out(folder: Path, whole: Path) -> None:
-    code, said = train(folder, *FLAGS, "--run.name", "memory", sabotage=partial(run_out_of_memory, 6))
+@pytest.mark.parametrize(("network", "forwards"), [(Generator, 6), (Discriminator, 12)])
+def test_memory_runs_out(folder: Path, whole: Path, network: type[nn.Module], forwards: int) -> None:
+    name = f"memory-{network.__name__}"
+    code, said = train(folder, *FLAGS, "--run.name", name, sabotage=partial(run_out_of_memory, network, forwards))
     assert code == 1
     assert "step 3 ran out of memory" in said
     assert "--run.batch-size" in said
-    check_resumes(folder, whole, folder / "runs" / "memory", said, 2)
+    check_resumes(folder, whole, folder / "runs" / name, said, 2)
 
 
 def test_an_unreadable_file_is_named(folder: Path, whole: Path) -> None:
@@ -110,6 +114,14 @@ def test_a_full_disk(folder: Path, whole: Path, file: str, link: str, done: int)
     assert "Traceback" not in said
     assert last(run).with_name(f"step_{done:08d}").is_dir()
     assert f"after step {done} is saved" in said
+
+
+def test_a_scalar_that_a_resume_brings_is_a_new_column(tmp_path: Path) -> None:
+    for start, values in ((0, {"a": 1.5}), (1, {"a": 2.5, "b": 3.5}), (2, {"a": 4.5})):
+        scalars = Scalars(tmp_path, start)
+        scalars.add(start + 1, values)
+        scalars.close()
+    assert (tmp_path / "scalars.csv").read_text().splitlines() == ["step,a,b", "1,1.5,", "2,2.5,3.5", "3,4.5,"]
 
 
 def test_tensorboard_says_when_the_disk_is_full(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +215,6 @@ def test_a_target_that_teaches_nothing_is_not_read(folder: Path) -> None:
     (folder / "broken").mkdir()
     (folder / "broken" / "1.png").write_bytes(b"no picture")
     idle = ("--aux.adv-weight", "0", "--main.adv-weight", "0", "--target.root", "broken", "--run.preview-every", "0")
-    code, said = train(folder, *FLAGS, *idle, "--run.name", "idle")
+    code, said = train(folder, *FLAGS, *idle, "--balance-shares", "1", "--run.name", "idle")
     assert code == 0, said
     assert "nothing learns from the target" in said

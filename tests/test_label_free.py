@@ -122,5 +122,7 @@ def test_unlabelled_images_on_the_command_line(run: Run, tiny_bundle: Path, caps
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (line["target_images"], line["size"]) == (2, [64, 96])
     assert line["infomax"] == pytest.approx(line["marginal_entropy"] - line["mean_entropy"], abs=1e-5)
+    with pytest.raises(ConfigError, match="--only, --out: this data set has no labels"):
+        evaluate_command(["--checkpoint", str(run.path), *data, "--out", "report", "--only", "road"])
     with pytest.raises(ConfigError, match="no labels to score on, and the label-free"):
         evaluate_command(["--bundle", str(tiny_bundle), *data])

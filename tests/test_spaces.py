@@ -78,6 +78,12 @@ def test_feature_level_adaptation_leaves_the_head_alone() -> None:
     ("config", "what"),
     [
         (replace(TINY, target=None, fourier=0.1), "--fourier"),
+        (replace(TINY, target=None, balance_shares=4), "--balance-shares adapts to target images"),
+        (replace(TINY, balance_shares=4, main=LevelConfig(1, 0)), "--balance-shares .* Set --main.adv-weight"),
+        (
+            replace(TINY, balance_shares=4, main=LevelConfig(1, 1, "feature")),
+            "--balance-shares with --main.space feature",
+        ),
         (replace(TINY, target=None, self_training=SelfTrainingConfig(weight=1)), "--self-training.weight"),
         (
             replace(TINY, target=DomainConfig(size=(64, 96)), self_training=SelfTrainingConfig(weight=1)),

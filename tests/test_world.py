@@ -230,6 +230,8 @@ def test_torchrun_starts_it(folder: Path, run: Path) -> None:
 def test_one_gpu_for_all_of_torchruns_processes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--run\.device cuda:1: torchrun .* Use --run\.device cuda;"):
         choose_device("cuda:1", local_rank=0)
+    with pytest.raises(ConfigError, match="--device nowhere can't be used here"):
+        choose_device("nowhere", flag="--device")
     assert choose_device("cpu", local_rank=1) == CPU
 
 

@@ -15,17 +15,17 @@ from adaptseg_export.agreement import Agreement, compare_batch
 from adaptseg_export.aspp import with_shifted_aspp
 from adaptseg_export.deployment import Deployment
 from adaptseg_export.graph import write_graph
-from adaptseg_export.labelled import open_labelled
+from adaptseg_export.labelled import name_of, open_labelled
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.parity import ParityError
 from adaptseg_export.precision import Frames, HalfDeployment, write_int8
-from adaptseg_export.probes import probes, street
+from adaptseg_export.probes import drawn, probes, street
 from adaptseg_export.verify import Batches, compare_runs
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MODEL, Bundle, open_bundle
 from adaptseg_serve.predictor import Predictor, Scored, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
-from adaptseg_training.data.streets import LOOKS, render_street
+from adaptseg_training.data.streets import LOOKS
 from adaptseg_training.evaluate import evaluate, scorer
 
 Lower = Literal["fp16", "int8"]
@@ -88,7 +88,7 @@ def make_fixed(record: Record, model: Path, folder: Path) -> Artifact:
 def calibration_frames(options: ExportOptions, spec: PreprocessSpec) -> Frames:
     """Images of --calibrate, evenly thinned, or rendered streets of every look; at the network's input size."""
     if options.calibrate is None:
-        return [render_street(seed, look, spec.size)[0][None] for look in LOOKS for seed in range(8)]
+        return [drawn(spec, seed, look)[None] for look in LOOKS for seed in range(8)]
     images = open_labelled(options.calibrate, "calibrate")
     chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_FRAMES, len(images))).astype(int)
     return [spec.resize_image(images[int(i)].image)[None] for i in chosen]
@@ -108,7 +108,7 @@ def _measure(bundle: Bundle, precision: Lower, options: ExportOptions) -> Agreem
     assert options.score is not None
     images = open_labelled(options.score, "score")
     scores = evaluate(scorer(lower, bundle.preprocess, bundle.labels.name, images), images).summary()
-    return dataclasses.replace(agreement, miou={f"{options.score[0]}/{options.score[2]}": scores["miou"]})
+    return dataclasses.replace(agreement, miou={name_of(options.score): scores["miou"]})
 
 
 def _runs(predictor: Predictor, batches: Batches) -> list[list[Scored]]:

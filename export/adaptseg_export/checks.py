@@ -21,6 +21,14 @@ def check_export(options: ExportOptions) -> None:
             f"--precisions {' '.join(options.precisions)}: each is admitted by its mIoU on labelled images; "
             "add --score DATASET ROOT SPLIT."
         )
+    if options.calibrate is not None and "int8" not in options.precisions:
+        raise ConfigError("--calibrate is for int8's ranges; add --precisions int8, or leave it out.")
+    for flag, share in (
+        ("--min-miou-ratio", options.min_miou_ratio),
+        ("--min-sure-agreement", options.min_sure_agreement),
+    ):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"{flag} is {share:g}; it is a share and must be from 0 to 1.")
     if options.score is None and options.baseline is not None:
         raise ConfigError("--baseline is scored on the images of --score DATASET ROOT SPLIT; give that, too.")
     _check_data(options)

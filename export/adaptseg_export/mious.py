@@ -26,7 +26,9 @@ def score_all(
     bundle: Bundle, predictors: Mapping[str, Predictor], checks: list[Check], labelled: Labelled
 ) -> list[Check]:
     """`checks` with the mIoU of each; one far below the reference's fails."""
-    data, found = f"{labelled[0]}/{labelled[2]}", mious(bundle, predictors, labelled)
+    from adaptseg_export.labelled import name_of
+
+    data, found = name_of(labelled), mious(bundle, predictors, labelled)
     extra = bundle.manifest.get("artifacts", {})
     scored = []
     for check in checks:

@@ -12,6 +12,7 @@ from adaptseg_training.config import Dataset
 
 Weights = Literal["fp32", "fp16"]
 Labelled = tuple[Dataset, Path, str]
+"""Data set, folder, split; for those that are drawn - is the folder, for those without splits - is the split."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ExportOptions:
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
     score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
     """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val, or
-    streets - day (200 that are drawn)."""
+    streets - day (200 that are drawn), or own roads.yaml - (no splits)."""
     precisions: Annotated[tuple[Literal["fp16", "int8"], ...], arg(metavar="fp16|int8 ...")] = ()
     """Further graphs in the bundle: int8 for CPUs (static, QDQ), fp16 for GPUs. Each is admitted only by --score."""
     calibrate: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None

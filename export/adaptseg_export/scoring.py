@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_export.labelled import open_labelled
+from adaptseg_export.labelled import name_of, open_labelled
 from adaptseg_export.options import ExportOptions
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import open_bundle
@@ -29,7 +29,7 @@ def score(options: ExportOptions, model: Path, record: Record) -> Record:
     """`record` with what `--score` measures of the graph: `metrics` by "dataset/split", and its `reference` there."""
     if options.score is None:
         return record
-    data = f"{options.score[0]}/{options.score[2]}"
+    data = name_of(options.score)
     images = open_labelled(options.score, "score")
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"

@@ -51,7 +51,8 @@ from adaptseg_training.world import World
 _LAYOUT = torch.channels_last
 
 Losses = dict[str, Tensor]
-"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; shares/*, self/*.
+"""Scalars by name, detached: seg/L, adv/L, disc_source/L, disc_target/L, disc_accuracy/L for each level L; shares/*,
+self/*.
 
 Raw: before the weights of eq. 5. disc_* are the unhalved domain losses."""
 

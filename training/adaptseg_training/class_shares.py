@@ -5,7 +5,7 @@ pavement is part of how they look. Where the domains' roads differ in that, a ge
 (Zhao et al., On learning invariant representations for domain adaptation, ICML 2019, theorem 4.3). So D is shown a
 source whose classes are as frequent as the target's: a source patch counts in D's loss (eq. 2, 8) with the weight
 
-    w(patch) = exp(sum over classes c of tilt_c * share of c among the patch's labels) / mean of that over patches
+    w(patch) = exp(sum over classes c of tilt_c * share of c among the patch's labels)
 
 and the tilts are those under which the weighted source has the class shares that the generator predicts on the target:
 entropy balancing (Hainmueller, Political Analysis 20, 2012), the least change of the weights that does it. What is left
@@ -29,6 +29,8 @@ MOMENTUM = 0.98
 """Of the running mean of the target's shares: it sees some fifty batches."""
 LEAST = 1e-4
 """A rarer class is balanced as if it had this share."""
+TINY = 1e-12
+"""In place of a sum of nothing."""
 ROUNDS = 5
 """Of generalised iterative scaling (Darroch and Ratcliff, 1972) in each step, which goes on from the last tilts."""
 
@@ -36,7 +38,7 @@ ROUNDS = 5
 class ClassShares:
     """The shares of `classes` in both domains, and the weights of source patches that make them alike.
 
-    `limit`, 1 or more: a patch full of one class weighs at most so many times what it would, and at least its
+    `limit`, 1 or more: a patch full of one class weighs at most so many times an average one, and at least its
     inverse. Every process of `world` sees the images of all.
     """
 
@@ -46,7 +48,6 @@ class ClassShares:
         self._tilts = torch.zeros(classes, device=device)
         self._patches = torch.empty((0, classes), device=device)
         self._batches = 0
-        self._mean = torch.ones((), device=device)
 
     @torch.no_grad()
     def follow(self, source_labels: Tensor, target_logits: Tensor) -> dict[str, Tensor]:
@@ -54,7 +55,7 @@ class ClassShares:
 
         source_labels: (N, H, W) train ids, 255 ignored. target_logits: (N, C, h, w) of target images. Returns scalars
         0..1: shares/apart and shares/left, the total variation distance between the domains' shares before and after
-        the weights, and shares/effective, the source's patches that are left by Kish's effective sample size.
+        the weights, and shares/effective, what part of the source's patches Kish's effective sample size leaves.
         """
         height, width = source_labels.shape[-2:]
         cells = max(height // PATCH, 1), max(width // PATCH, 1)
@@ -65,36 +66,50 @@ class ClassShares:
             patches = torch.cat([each for each, _ in everyone]).to(seen.device)
             seen = torch.stack([each for _, each in everyone]).mean(0).to(seen.device)
         self._batches += 1
-        self._target.lerp_(seen, max(1 / self._batches, 1 - MOMENTUM))
+        self._target = self._target.lerp(seen, max(1 / self._batches, 1 - MOMENTUM))
         self._patches = torch.cat([patches, self._patches])[: IMAGES * cells[0] * cells[1]]
         for _ in range(ROUNDS):
-            ratio = self._target.clamp(min=LEAST) / self._weighted().clamp(min=LEAST)
-            self._tilts = (self._tilts + ratio.log()).clamp(-self._bound, self._bound)
+            self._tilts = self._held(self._tilts + self._step())
         return self._scalars()
 
     @torch.no_grad()
     def weights(self, source_labels: Tensor, cells: tuple[int, int]) -> Tensor:
-        """(N, 1, *cells) float32, about 1 on average: how much the patches of (N, H, W) train ids count."""
-        patches = patch_shares(source_labels, cells, len(self._tilts))
-        return ((patches @ self._tilts).exp() / self._mean).unsqueeze(1)
+        """(N, 1, *cells) float32, about 1 on average: how much the patches of (N, H, W) train ids count.
+
+        A patch that is all ignored counts 1.
+        """
+        return _weights(patch_shares(source_labels, cells, len(self._tilts)), self._tilts).unsqueeze(1)
+
+    def _step(self) -> Tensor:
+        """Iterative scaling's: a patch's shares sum to 1, so the logarithm of wanted over found is a whole step."""
+        found = self._weighted()
+        return torch.where(found.sum() > 0, (self._target.clamp(min=LEAST) / found.clamp(min=LEAST)).log(), 0)
+
+    def _held(self, tilts: Tensor) -> Tensor:
+        """`tilts` within the limit, and, as near as that allows, with weights whose mean is 1.
+
+        A common constant changes no share, so it is free; held alone, it would wander off.
+        """
+        for _ in range(ROUNDS):
+            tilts = (tilts - _weights(self._patches, tilts).mean().log()).clamp(-self._bound, self._bound)
+        return tilts
 
     def _weighted(self) -> Tensor:
-        """The weighted source's class shares."""
-        shares = (self._patches @ self._tilts).exp() @ self._patches
-        return shares / shares.sum().clamp(min=LEAST)
+        """The weighted source's class shares; zeros while every pixel was ignored."""
+        counts = _weights(self._patches, self._tilts) @ self._patches
+        return counts / counts.sum().clamp(min=TINY)
 
     def _scalars(self) -> dict[str, Tensor]:
-        weights = (self._patches @ self._tilts).exp()
-        self._mean = weights.mean()
-        source = self._patches.sum(0) / self._patches.sum().clamp(min=LEAST)
+        weights, source = _weights(self._patches, self._tilts), self._patches.sum(0)
+        source = source / source.sum().clamp(min=TINY)
         return {
             "shares/apart": (source - self._target).abs().sum() / 2,
             "shares/left": (self._weighted() - self._target).abs().sum() / 2,
-            "shares/effective": self._mean**2 / (weights**2).mean(),
+            "shares/effective": weights.mean() ** 2 / (weights**2).mean(),
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """What a resumed run needs. Its tensors are never changed in place, so they stay as they are now."""
         return {"target": self._target, "tilts": self._tilts, "patches": self._patches, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,6 +119,11 @@ class ClassShares:
         self._batches = state["batches"]
 
 
+def _weights(patches: Tensor, tilts: Tensor) -> Tensor:
+    """(..., classes) shares -> (...) weights."""
+    return (patches @ tilts).exp()
+
+
 def patch_shares(labels: Tensor, cells: tuple[int, int], classes: int) -> Tensor:
     """(N, H, W) train ids, 255 ignored -> (N, *cells, classes) float32: each class's share of each cell's pixels.
 
@@ -111,4 +131,4 @@ def patch_shares(labels: Tensor, cells: tuple[int, int], classes: int) -> Tensor
     """
     one_hot = functional.one_hot(labels.long().clamp(max=classes), classes + 1)[..., :classes]
     shares = functional.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), cells)
-    return (shares / shares.sum(1, keepdim=True).clamp(min=LEAST)).permute(0, 2, 3, 1)
+    return (shares / shares.sum(1, keepdim=True).clamp(min=TINY)).permute(0, 2, 3, 1)

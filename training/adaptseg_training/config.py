@@ -139,6 +139,11 @@ class DomainConfig:
     """Of source and target: name and count an unreadable file and go on with another, which else ends the run."""
 
 
+def data_name(dataset: str, split: str) -> str:
+    """What results call a part of a data set: camvid/val, or own where there are no splits."""
+    return f"{dataset}/{split}" if split else dataset
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run: length, place, pace of its checkpoints and pictures."""

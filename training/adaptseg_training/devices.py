@@ -5,8 +5,8 @@ import torch
 from adaptseg_serve.errors import ConfigError
 
 
-def choose_device(name: str, local_rank: int | None = None) -> torch.device:
-    """auto is a CUDA device, or the CPU. ConfigError for a device that isn't there.
+def choose_device(name: str, local_rank: int | None = None, flag: str = "--run.device") -> torch.device:
+    """auto is a CUDA device, or the CPU. ConfigError, naming `flag`, for a device that isn't there.
 
     local_rank: this process's number on its machine, where torchrun started several: the GPU that it takes.
     """
@@ -14,8 +14,8 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda:") and local_rank is not None:
         raise ConfigError(
-            f"--run.device {name}: torchrun starts a process for each GPU, and all would take that one. "
-            "Use --run.device cuda; CUDA_VISIBLE_DEVICES says which GPUs there are."
+            f"{flag} {name}: torchrun starts a process for each GPU, and all would take that one. "
+            f"Use {flag} cuda; CUDA_VISIBLE_DEVICES says which GPUs there are."
         )
     if name == "cuda" and local_rank is not None:
         name = f"cuda:{local_rank}"
@@ -26,5 +26,5 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
             torch.cuda.set_device(device)  # NCCL, cuDNN and "cuda" without a number work on the current one
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"--run.device {name} can't be used here: {reason}") from error
+        raise ConfigError(f"{flag} {name} can't be used here: {reason}") from error
     return device

@@ -13,17 +13,21 @@ from adaptseg_training.state import save
 
 
 def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch], device: torch.device) -> dict[str, float]:
-    """`adaptation.step` on `device`; if its gradients fail on any rank, batch norm's statistics are put back.
+    """`adaptation.step` on `device`; if its gradients fail on any rank, what else it moves is put back: batch norm's
+    statistics and the class shares.
 
     Raises StepError where memory ran out. `adaptation.whole` is False if the update itself broke off.
     """
     moving = list(adaptation.generator.buffers()) if adaptation.moving_statistics() else []
     before = [buffer.clone() for buffer in moving]
+    shares = None if adaptation.class_shares is None else adaptation.class_shares.state_dict()
     try:
         return adaptation.step(step, [batch.to(device) for batch in batches])
     except Exception as error:
         for buffer, value in zip(moving, before, strict=True):
             buffer.copy_(value)
+        if adaptation.class_shares is not None and shares is not None:
+            adaptation.class_shares.load_state_dict(shares)
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             line = str(error).splitlines()[0]
             raise StepError(

@@ -40,11 +40,24 @@ def uses_target(config: TrainConfig) -> bool:
 
 def check_adaptation(config: TrainConfig) -> None:
     """ConfigError where a way of adapting can't do with these domains."""
-    for flag, used in (("fourier", config.fourier > 0), ("self-training.weight", config.self_training.weight > 0)):
+    for flag, used in (
+        ("fourier", config.fourier > 0),
+        ("balance-shares", config.balance_shares > 1),
+        ("self-training.weight", config.self_training.weight > 0),
+    ):
         if used and config.target is None:
             raise ConfigError(f"--{flag} adapts to target images, and there is no target. Set --target.dataset.")
-    if config.balance_shares > 1 and not any(level.adapts for level in active_levels(config)):
-        raise ConfigError("--balance-shares weighs a discriminator's loss, and no level has one. Set --main.adv-weight.")
+    adapting = [level for level in active_levels(config) if level.adapts]
+    if config.balance_shares > 1 and not adapting:
+        raise ConfigError(
+            "--balance-shares weighs a discriminator's loss, and no level has one. Set --main.adv-weight."
+        )
+    for level in adapting:
+        if config.balance_shares > 1 and level.space == "feature":
+            raise ConfigError(
+                f"--balance-shares with --{level.name}.space feature: that discriminator's patches are as large as the "
+                "image, and an image's class shares can't be chosen. Leave one of the two out."
+            )
     if config.self_training.weight > 0 and config.target is not None and config.source.size != config.target.size:
         raise ConfigError(
             f"self-training mixes images of one size; --source.size is {config.source.size}, "

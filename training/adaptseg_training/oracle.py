@@ -9,7 +9,10 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_training.evaluate import rounded
 
 Summary = dict[str, Any]
+Score = Callable[[Summary], Summary]
+"""Our whole result -> the oracle's."""
 _COMPARED = ("label_set", "images", "at", "data")
+"""What two results must have in common."""
 
 
 def read_result(path: Path) -> Summary:
@@ -23,18 +26,32 @@ def read_result(path: Path) -> Summary:
     return result
 
 
-def oracle_summary(path: Path, ours: Summary, score: Callable[[Path], Summary]) -> Summary:
-    """`score(path)` for a checkpoint or a bundle; for a result.json its content, if it is of the same images."""
+def open_oracle(path: Path, ours: Summary, score: Callable[[Path], Score]) -> Score:
+    """What gives the oracle's result, on the images that `ours` is of: `score(path)` for a checkpoint or a bundle.
+
+    For a result.json it gives the file's content, once that is known to be comparable: with what is in `ours` now,
+    before the images are scored, and with all of it when it is called.
+    """
     if path.suffix != ".json" or path.is_dir():
         return score(path)
     oracle = read_result(path)
+    check_comparable(path, oracle, ours)
+
+    def content(whole: Summary) -> Summary:
+        check_comparable(path, oracle, whole)
+        return oracle
+
+    return content
+
+
+def check_comparable(path: Path, oracle: Summary, ours: Summary) -> None:
+    """ConfigError if `oracle`, read from `path`, is of other images, or counted otherwise, than what `ours` says."""
     for field in _COMPARED:
-        if oracle[field] != ours[field]:
+        if field in ours and oracle[field] != ours[field]:
             raise ConfigError(
                 f"--oracle {path} was scored with {field} {oracle[field]}, this with {ours[field]}: not comparable. "
                 "Give the oracle's checkpoint or bundle, to have it scored on these images."
             )
-    return oracle
 
 
 def compare(ours: Summary, oracle: Summary) -> Summary:

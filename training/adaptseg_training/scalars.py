@@ -24,10 +24,13 @@ class Scalars:
             self._board = _board(self._folder, start)
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """One row: `step` and `values` by name; the first row's names are the columns."""
+        """One row: `step` and `values` by name. A new name, as a resume with other flags brings it, is a new column."""
         if not self._columns:
             self._columns = ["step", *values]
             self._write(self._columns)
+        elif new := [name for name in values if name not in self._columns]:
+            self._columns += new
+            _widen(self._path, self._columns)
         row = {"step": step, **values}
         self._write([_text(row.get(column, "")) for column in self._columns])
         with writing(self._folder):  # TensorBoard writes in a thread: what went wrong there is raised by the next call
@@ -78,6 +81,14 @@ def _without_board(args: threading.ExceptHookArgs) -> None:
     """TensorBoard's thread prints no traceback when the disk is full: `Scalars` says it in a sentence."""
     if not (type(args.thread).__name__ == "_AsyncWriterThread" and isinstance(args.exc_value, OSError)):
         threading.__excepthook__(args)
+
+
+def _widen(path: Path, columns: list[str]) -> None:
+    """The file with `columns`, of which its rows have the first."""
+    with writing(path):
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    rows = [",".join(columns), *(line + "," * (len(columns) - 1 - line.count(",")) for line in lines)]
+    write_atomically(path, "".join(f"{row}\r\n" for row in rows).encode())
 
 
 def _keep_until(path: Path, step: int) -> list[str]:

@@ -47,7 +47,7 @@ def checkpoint_subject(
     path: Path, size: Size | None = None, device: str = "cpu", class_offsets: Sequence[str] = ()
 ) -> Subject:
     """A checkpoint, or a run's best or last one; its own size is model_size's."""
-    checkpoint, place = load_checkpoint(path), choose_device(device)
+    checkpoint, place = load_checkpoint(path), choose_device(device, flag="--device")
     spec = preprocess_spec(checkpoint.config.generator, size or model_size(checkpoint.config))
     labels = find_label_set(checkpoint.config.label_set)
     generator = load_generator(checkpoint).to(place)

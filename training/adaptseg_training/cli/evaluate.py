@@ -15,7 +15,7 @@ from tyro.conf import arg
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
 from adaptseg_training.cli.evaluate_table import table
-from adaptseg_training.config import NO_SIZE, DomainConfig
+from adaptseg_training.config import NO_SIZE, DomainConfig, data_name
 from adaptseg_training.files import writing
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class EvaluateOptions:
     worst: int = 8
     """Images in worst.jpg."""
     device: str = "cpu"
-    """Device for a checkpoint: cpu, cuda, cuda:1 ..."""
+    """Device for a checkpoint: cpu, auto (a GPU, if there is one), cuda, cuda:1 ..."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
     options = parse_options(argv)
     from adaptseg_training.data.domains import bounded, open_domain
     from adaptseg_training.evaluation_report import write_report
-    from adaptseg_training.oracle import compare, oracle_summary, read_result
+    from adaptseg_training.oracle import Score, compare, open_oracle
     from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
 
     data = bounded(options.data)
@@ -89,26 +89,27 @@ def evaluate_command(argv: Sequence[str]) -> int:
         print(said, file=sys.stderr)
     options = replace(options, data=split_to_score(data))
     images = open_domain(options.data, "data")
-    if options.oracle is not None and options.oracle.suffix == ".json":
-        read_result(options.oracle)
     if options.bundle is not None:
         subject = bundle_subject(options.bundle, options.size)
     else:
         assert options.checkpoint is not None
         subject = checkpoint_subject(options.checkpoint, options.size, options.device, options.class_offsets)
     if images.label_set is None:
+        _check_label_free(options)
         print(json.dumps(label_free_summary(subject, images, options)))
         return 0
     if options.out is not None:
         with writing(options.out):  # before the long part, not after it
             options.out.mkdir(parents=True, exist_ok=True)
+
+    def rescore(path: Path) -> Score:
+        itself = open_subject(path, None, options.device)
+        return lambda _: _score(itself, images, options)[0]
+
+    oracle = None if options.oracle is None else open_oracle(options.oracle, _described(options), rescore)
     summary, scores, ask = _score(subject, images, options)
-    if options.oracle is not None:
-
-        def rescore(path: Path) -> dict[str, Any]:
-            return _score(open_subject(path, None, options.device), images, options)[0]
-
-        summary["oracle"] = compare(summary, oracle_summary(options.oracle, summary, rescore))
+    if oracle is not None:
+        summary["oracle"] = compare(summary, oracle(summary))
     Console(stderr=True).print(table(summary))
     print(json.dumps(summary), flush=True)
     if options.out is not None:
@@ -148,6 +149,20 @@ def _check(options: EvaluateOptions) -> None:
         raise ConfigError(f"--worst is {options.worst}; it must be 0 or more.")
 
 
+def _check_label_free(options: EvaluateOptions) -> None:
+    """ConfigError for flags that mean nothing without labels."""
+    labelled = ("oracle", "only", "exclude", "out")
+    if given := [f"--{name}" for name in labelled if getattr(options, name)]:
+        raise ConfigError(
+            f"{', '.join(given)}: this data set has no labels, so there is no IoU to report. Leave it out."
+        )
+
+
+def _described(options: EvaluateOptions) -> dict[str, Any]:
+    """What a result says of its images and of how they are counted."""
+    return {"data": data_name(options.data.dataset, options.data.split), "at": options.at}
+
+
 def _score(
     subject: "Subject", images: "ImageSet", options: EvaluateOptions
 ) -> tuple[dict[str, Any], "Scores", "Scorer"]:
@@ -160,13 +175,11 @@ def _score(
                   console=Console(stderr=True)) as progress:  # fmt: skip
         bar = progress.add_task(subject.name, total=len(images))
         scores = evaluate(ask, images, lambda done, _: progress.update(bar, completed=done))
-    data = options.data
     summary = {
         "model": subject.name,
         "runtime": subject.predictor.runtime,
-        "data": f"{data.dataset}/{data.split}" if data.split else data.dataset,
         "size": list(subject.spec.size),
-        "at": options.at,
+        **_described(options),
         **scores.summary(),
     }
     if options.only or options.exclude:

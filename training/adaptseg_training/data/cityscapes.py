@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CITYSCAPES_IDS
-from adaptseg_training.data.listing import Labels, Listing, only_images
+from adaptseg_training.data.listing import Labels, Listing
+from adaptseg_training.data.sample import only_images
 
 SPLITS = ("train", "val", "test")
 _IMAGE, _LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"

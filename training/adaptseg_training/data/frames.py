@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.data.listing import Listing, only_images
-from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample, read_image
+from adaptseg_training.data.listing import Listing
+from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample, only_images, read_image
 from adaptseg_training.errors import DataError
 
 MEMORY_LIMIT = 4 << 30

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelIds
 from adaptseg_serve.preprocess import resize_label_map
-from adaptseg_training.data.sample import IMAGE_SUFFIXES, Sample, read_image, read_label_ids
+from adaptseg_training.data.sample import IMAGE_SUFFIXES, Sample, only_images, read_image, read_label_ids
 from adaptseg_training.errors import DataError
 
 ReadIds = Callable[[Path], NDArray[np.uint8]]
@@ -97,11 +97,6 @@ def image_files(folder: Path, layout: str = "") -> list[Path]:
     if not files:
         raise ConfigError(f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).{hint}")
     return files
-
-
-def only_images(paths: Iterable[Path]) -> list[Path]:
-    """Those whose names end as images' do; hidden files (`._a.png`, left by macOS) are none."""
-    return [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
 
 
 def beside(

@@ -23,7 +23,8 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LABEL_SETS, LabelIds, LabelSet, find_label_set
 from adaptseg_training.data.colors import MOST, ColorReader, parse_color
 from adaptseg_training.data.globs import counterpart, find_files, is_glob, wildcards
-from adaptseg_training.data.listing import Labels, Listing, only_images
+from adaptseg_training.data.listing import Labels, Listing
+from adaptseg_training.data.sample import only_images
 
 IGNORE = "ignore"
 _KEYS = ("images", "labels", "label_set", "classes", "ids", "colors")

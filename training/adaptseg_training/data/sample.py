@@ -1,5 +1,6 @@
-"""One image of a data set, its label map where it has one, and how both are read from files."""
+"""One image of a data set, its label map where it has one, which files are images, and how both are read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +38,11 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def only_images(paths: Iterable[Path]) -> list[Path]:
+    """Those whose names end as images' do; hidden files (`._a.png`, left by macOS) are none."""
+    return [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
 
 
 def read_image(path: Path) -> Image:
