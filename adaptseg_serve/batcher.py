@@ -78,6 +78,7 @@ class Batcher:
     def check_room(self, items: int = 1, nbytes: int = 0) -> None:
         """Raise Busy unless `items` more images of `nbytes` in all may wait."""
         if self._closing:
+            self._metrics.dropped("busy")
             raise Busy("The service is shutting down. Send the request to another replica, or again later.", 5.0)
         if self.depth + items > self._max_items or self._waiting.nbytes + nbytes > self._max_bytes:
             self._metrics.dropped("busy")

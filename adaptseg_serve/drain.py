@@ -37,6 +37,7 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._previous: dict[int, Handler] = {}
         self._task: asyncio.Task[None] | None = None
+        self._finishing: asyncio.Task[None] | None = None
         self._begun = False
 
     def install(self) -> None:
@@ -45,7 +46,16 @@ class Drain:
             self._previous[number] = previous if callable(previous) else _ignore
 
     async def finish(self) -> None:
-        """Close the other doors and the segmenter, within the grace."""
+        """Close the other doors and the segmenter, within the grace.
+
+        It is called twice, after the notice and by the HTTP server's end, which may come sooner than the doors': both
+        wait for the one end.
+        """
+        if self._finishing is None:
+            self._finishing = self._loop.create_task(self._finish())
+        await asyncio.shield(self._finishing)
+
+    async def _finish(self) -> None:
         grace = self._segmenter.settings.drain_grace
         self._segmenter.drain()
         await asyncio.gather(*(door.stop(grace) for door in self._doors), self._segmenter.finish(grace))

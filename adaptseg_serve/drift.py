@@ -20,7 +20,7 @@ class DriftWatch:
     """A Predictor that answers as `predictor` does and keeps the drift metrics of `bundle`."""
 
     def __init__(self, predictor: Predictor, bundle: Bundle, metrics: Metrics, *, window: int, every: int) -> None:
-        """window: images that are remembered. every: one image in this many is looked at."""
+        """window: images that are remembered. every: one image in this many is looked at, one of a batch at most."""
         self._predictor, self._bundle, self._metrics = predictor, bundle, metrics
         self._window = Window(len(bundle.labels), window)
         self._every = every
@@ -55,7 +55,7 @@ class DriftWatch:
         self._unseen += images
         if self._unseen < self._every:
             return False
-        self._unseen = 0
+        self._unseen %= self._every
         return True
 
     def _look(self, scored: Scored) -> None:

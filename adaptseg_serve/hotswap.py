@@ -37,7 +37,10 @@ class BundleWatch:
     async def _watch(self) -> None:
         while not self._segmenter.draining:
             await asyncio.sleep(self._every)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # a network folder that is away for a while, say
+                _log.exception("%s can't be looked at; the next look is in %g s", self._path, self._every)
 
     async def _look(self) -> None:
         """Swap where the manifest has changed. What was refused is tried again only when it changes again."""
@@ -50,7 +53,7 @@ class BundleWatch:
             return
         try:
             bundle = await asyncio.to_thread(open_bundle, self._path)
-            await self._segmenter.swap(bundle)
+            swapped = await self._segmenter.swap(bundle)
         except AdaptSegError as error:
             self._segmenter.metrics.swap("refused")
             _log.error("The bundle in %s is not served; %s %s goes on. %s", self._path, old.name, old.version, error)
@@ -58,5 +61,6 @@ class BundleWatch:
             self._segmenter.metrics.swap("refused")
             _log.exception("The bundle in %s can't be served; %s %s goes on", self._path, old.name, old.version)
         else:
-            self._segmenter.metrics.swap("done")
-            _log.info("bundle %s %s took the place of %s", bundle.name, bundle.version, old.version)
+            if swapped:
+                self._segmenter.metrics.swap("done")
+                _log.info("bundle %s %s took the place of %s", bundle.name, bundle.version, old.version)

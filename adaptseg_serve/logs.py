@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import Any
 
+from adaptseg_serve.record import current
+
 OTHERS = ("", "bentoml", "uvicorn.error")
 """Loggers beside ours whose lines go to the same place, in the same format."""
 
@@ -31,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "request", {}),
+            **(getattr(record, "request", None) or _asked_by()),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -43,12 +45,18 @@ class TextFormatter(logging.Formatter):
     """`time LEVEL logger message key=value ...`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        request: dict[str, Any] = getattr(record, "request", {})
+        own: dict[str, Any] = getattr(record, "request", {})
+        request = own or _asked_by()
         shown = {name: value for name, value in request.items() if name not in ("call", "status", "protocol")}
         pairs = "".join(f" {name}={json.dumps(value)}" for name, value in shown.items())
-        message = record.getMessage().encode("unicode_escape").decode("ascii") if request else record.getMessage()
+        message = record.getMessage().encode("unicode_escape").decode("ascii") if own else record.getMessage()
         line = f"{_utc(record)} {record.levelname} {record.name} {message}{pairs}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _asked_by() -> dict[str, Any]:
+    """Which request a line is about that is no request's own: a traceback finds the client that met it."""
+    return {} if (request := current()) is None else request.identity()
 
 
 def _utc(record: logging.LogRecord) -> str:

@@ -61,12 +61,16 @@ class RequestRecord:
         if self.span.is_recording():
             tracing.add_stage(self.span, name, seconds, ago)
 
+    def identity(self) -> dict[str, Any]:
+        """Its ids; what is empty is left out."""
+        trace_id = self.span.get_span_context().trace_id
+        values = {"request_id": self.request_id, "trace_id": f"{trace_id:032x}" if trace_id else ""}
+        return {name: value for name, value in values.items() if value}
+
     def fields(self) -> dict[str, Any]:
         """JSON values, for the log; what is empty is left out."""
-        trace_id = self.span.get_span_context().trace_id
         values = {
-            "request_id": self.request_id,
-            "trace_id": f"{trace_id:032x}" if trace_id else "",
+            **self.identity(),
             "protocol": self.protocol,
             "call": self.call,
             "status": self.status,
@@ -84,6 +88,12 @@ class RequestRecord:
 def current() -> RequestRecord | None:
     """The record of the request that this task works for; None where it works for none."""
     return _current.get()
+
+
+def refused(reason: str) -> None:
+    """The request that this task works for is refused: `reason` is the `name` of the RequestError."""
+    if (record := current()) is not None:
+        record.reason = reason
 
 
 def write(record: RequestRecord) -> None:

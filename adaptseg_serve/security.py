@@ -15,6 +15,7 @@ import grpc
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adaptseg_serve import record
 from adaptseg_serve.errors import ConfigError, Unauthenticated
 from adaptseg_serve.http.problems import refusal_of
 from adaptseg_serve.settings import Settings
@@ -164,6 +165,7 @@ def _refusing(handler: Any, why: str) -> Any:
     """A handler of the same kind, whichever of gRPC's four, that ends every call."""
 
     async def refuse(request: Any, context: Any) -> None:
+        record.refused(Unauthenticated.name)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, why)
 
     refusing = {kind: refuse for kind in KINDS if getattr(handler, kind) is not None}

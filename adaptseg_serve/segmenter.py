@@ -61,6 +61,8 @@ class Segmenter:
         """Called once, in the event loop's thread, when draining begins: a door turns its health off here."""
         self._predictor = predictor
         self._served: Served | None = None
+        self._retiring: set[Served] = set()
+        """What was swapped out and still answers."""
         self._codec = ThreadPoolExecutor(self.settings.codec_threads, thread_name_prefix="codec")
 
     @property
@@ -80,11 +82,12 @@ class Segmenter:
         self.metrics.serves(self.bundle.name, self.bundle.version)
         self.metrics.ready(self.settings.depth)
 
-    async def swap(self, bundle: Bundle) -> None:
+    async def swap(self, bundle: Bundle) -> bool:
         """Answer new requests with `bundle`; those under way are answered by the bundle that admitted them.
 
         Loads and warms it up first: whatever is raised, the old bundle goes on. BundleError where its classes are
-        others, since clients know what the numbers mean. Returns when the old bundle's last request is answered.
+        others, since clients know what the numbers mean. Returns when the old bundle's last request is answered; False
+        if nothing changed because draining had begun meanwhile.
         """
         if bundle.labels != self.bundle.labels:
             raise BundleError(
@@ -94,11 +97,14 @@ class Segmenter:
         predictor, device = await self._load(bundle)
         if self.draining:
             device.end()
-            return
+            return False
         retired, self._served, self.bundle = self._served, self._serve(bundle, predictor, device), bundle
         self.metrics.serves(bundle.name, bundle.version)
         if retired is not None:
-            await retired.retire()
+            self._retiring.add(retired)
+            await retired.finish()
+            self._retiring.discard(retired)
+        return True
 
     def drain(self) -> None:
         """Refuse new work from now on; what is here goes on. Doors hear of it through `on_drain`."""
@@ -109,10 +115,11 @@ class Segmenter:
                 listener()
 
     async def finish(self, grace: float | None = None) -> None:
-        """Drain, and wait for what is queued and running; what still waits after `grace` seconds is given up."""
+        """Drain, and wait for what was admitted; what still waits after `grace` seconds is given up."""
         self.drain()
-        if self._served is not None:
-            await self._served.batcher.close(self.settings.drain_grace if grace is None else grace)
+        grace = self.settings.drain_grace if grace is None else grace
+        served = self._retiring if self._served is None else {self._served, *self._retiring}
+        await asyncio.gather(*(each.finish(grace) for each in served))
 
     async def close(self, grace: float | None = None) -> None:
         """Finish, then let go of the threads."""
@@ -165,9 +172,17 @@ class Segmenter:
         max_pixels = self.settings.max_pixels
         return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image, scored, by)
 
-    async def codec(self, work: Callable[[], T]) -> T:
-        """Run `work` (decoding, encoding, rendering) in the bounded pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._codec, work)
+    async def codec(self, work: Callable[[], T], deadline: float | None = None, done: str = "done") -> T:
+        """Run `work` (decoding, encoding, rendering) in the bounded pool.
+
+        Raises DeadlineExceeded at `deadline`, time.monotonic() seconds, if it is not `done` by then.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._codec, work)
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                return await running
+        except TimeoutError:
+            raise DeadlineExceeded(f"The request's deadline passed before it was {done}. Allow it more time.") from None
 
     async def _segment(
         self,
@@ -210,6 +225,7 @@ class Segmenter:
 
     def _admit(self) -> Served:
         if self._served is None or self.draining:
+            self.metrics.dropped("busy")
             state = "shutting down" if self.draining else "still loading"
             raise Busy(f"The service is {state}. Send the request again later, or to another replica.", 2.0)
         return self._served
@@ -223,12 +239,11 @@ class Segmenter:
             image = source if isinstance(source, np.ndarray) else source()
             return image, spec.resize_image(image)
 
-        limit = asyncio.timeout(deadline - time.monotonic())
         try:
-            async with limit:
-                return await self.codec(work)
-        except TimeoutError:
-            raise DeadlineExceeded("The request's deadline passed before it was decoded. Allow it more time.") from None
+            return await self.codec(work, deadline, "decoded")
+        except (DeadlineExceeded, asyncio.CancelledError) as error:
+            self.metrics.dropped("deadline" if isinstance(error, DeadlineExceeded) else "cancelled")
+            raise
 
     def _finish(self, answer: Answer, decoded: float, image: Image | None, bundle: Bundle) -> Segmentation:
         self.metrics.stage("queue", answer.queue, ago=answer.infer)

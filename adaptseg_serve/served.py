@@ -1,6 +1,7 @@
 """A bundle at work: what a request holds on to from its admission to its answer, whatever comes after the bundle."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,7 @@ class Served:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """While a request has it, `retire` waits."""
+        """While a request has it, `finish` waits."""
         self._users += 1
         self._unused.clear()
         try:
@@ -41,7 +42,11 @@ class Served:
         finally:
             self._decoding -= 1
 
-    async def retire(self) -> None:
-        """Wait until nobody uses it any more, then end its thread. Every request has its deadline: this ends."""
-        await self._unused.wait()
+    async def finish(self, grace: float | None = None) -> None:
+        """Wait until nobody uses it any more, then end its thread; what still waits after `grace` seconds is given up.
+
+        Without a `grace` every request has its deadline: this ends. It may be called more than once.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._unused.wait(), grace)
         await self.batcher.close()

@@ -70,10 +70,11 @@ class Settings:
     log_level: str = _choice(("info", "debug", "warning", "error"), "least level that is logged")
     traces: str = _choice(("none", "otlp", "console"), "where OpenTelemetry spans go; OTEL_* variables say the rest")
     max_streams: int = _setting(128, "gRPC streams that may be open at once, over all connections", 1, 100_000)
+    plan_cache: str = _setting("", "folder of TensorRT's plans; its owner alone may write there")
     drift_every: int = _setting(10, "one image in this many is looked at for the drift metrics; 0: none", 0)
     drift_window: int = _setting(500, "images that were looked at over which the drift metrics are means", 1, 100_000)
     drain_notice: float = _setting(1.0, "seconds after SIGTERM in which the doors still say that they drain", 0, 600)
-    drain_grace: float = _setting(8.0, "seconds that in-flight work may take after SIGTERM", 0, 600)
+    drain_grace: float = _setting(8.0, "seconds that in-flight work may then take", 0, 600)
 
     @property
     def depth(self) -> int:

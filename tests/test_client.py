@@ -16,7 +16,9 @@ from helpers.serving import Server, free_port
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.client import Answer, AsyncSegmentationClient, Dropped, Retry, SegmentationClient
+from adaptseg_serve.client.over_http import segment_request
 from adaptseg_serve.errors import BadParameter, Busy, ConfigError, DeadlineExceeded, RequestError
+from adaptseg_serve.http.parameters import MAX_TIMEOUT_MS
 from adaptseg_serve.predictor import load_predictor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -80,6 +82,45 @@ def test_nobody_there_is_busy_after_the_retries(scheme: str) -> None:
     url, retry = f"{scheme}://127.0.0.1:{free_port()}", Retry(attempts=2, first=0.01)
     with SegmentationClient(url, retry=retry) as client, pytest.raises(Busy):
         client.segment(PNG)
+
+
+def test_a_slow_answer_has_one_timeout_in_all() -> None:
+    """httpx's own begins anew with each part of an answer."""
+
+    class Trickle(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            for _ in range(100):
+                time.sleep(0.05)
+                try:
+                    self.wfile.write(b"x")
+                except OSError:
+                    return
+
+        def log_message(self, *args: object) -> None: ...
+
+    async def ask(url: str) -> None:
+        async with AsyncSegmentationClient(url, timeout=0.3) as client:
+            with pytest.raises(DeadlineExceeded):
+                await client.segment(PNG)
+
+    with HTTPServer(("127.0.0.1", 0), Trickle) as there:
+        thread = threading.Thread(target=there.serve_forever, daemon=True)
+        thread.start()
+        started = time.monotonic()
+        asyncio.run(ask(f"http://127.0.0.1:{there.server_port}"))
+        assert time.monotonic() - started < 3
+        there.shutdown()
+
+
+@pytest.mark.parametrize("timeout", [7200.0, float("inf")])
+def test_no_timeout_is_longer_than_the_services(timeout: float) -> None:
+    request = segment_request(PNG, "input", (), timeout)
+    assert request["headers"]["X-Request-Timeout-Ms"] == str(MAX_TIMEOUT_MS)
+    assert request["timeout"] == MAX_TIMEOUT_MS / 1000
 
 
 @pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://"])

@@ -92,6 +92,15 @@ class Painted:
         return [Scored(label_map, logits) for label_map in self.predict(images, sizes)]
 
 
+class Counting(Painted):
+    def __init__(self) -> None:
+        self.scored = 0
+
+    def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
+        self.scored += 1
+        return super().predict_scored(images, sizes)
+
+
 class PaintedOnCuda(Painted):
     runtime = "onnxruntime-painted"
 
@@ -130,6 +139,14 @@ def test_a_watch_reports_every_nth_image_and_changes_no_answer(tiny_bundle: Path
     assert values(metrics.exposition())["shares"]["road"] == 0.5
     watch.predict(np.full((3, 4, 4, 3), 1, np.uint8), [(5, 6)] * 3)
     assert values(metrics.exposition())["adaptseg_drift_distance"] == pytest.approx(1)
+
+
+def test_batches_are_looked_at_as_often_as_single_images(tiny_bundle: Path) -> None:
+    looked = Counting()
+    watch = DriftWatch(looked, open_bundle(tiny_bundle), Metrics(), window=2, every=10)
+    for _ in range(50):
+        watch.predict(np.zeros((8, 4, 4, 3), np.uint8), [(5, 6)] * 8)
+    assert looked.scored == 40
 
 
 def test_without_a_reference_there_is_no_distance(tiny_bundle: Path) -> None:

@@ -1,5 +1,6 @@
 """SIGTERM, as a gRPC client of the real server sees it."""
 
+import asyncio
 import signal
 import threading
 import time
@@ -12,8 +13,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers.serving import ROOT, Server, members, serving
 
+from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.drain import Drain
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
+from adaptseg_serve.segmenter import Segmenter
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 REQUEST = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(height=48, width=64, rgb=FRAME.tobytes())))
@@ -44,6 +48,46 @@ def test_sigterm_is_seen_within_100_ms_and_work_at_hand_completes(slow_server: S
     assert noticed < 0.1
     assert slow_server.process.wait(20) == 0
     assert not members(slow_server.process.pid)
+
+
+def test_the_http_servers_end_waits_for_the_doors(tiny_bundle: Path) -> None:
+    """Both ask for the end: what comes second must not find it done, or the process ends amid the answers."""
+
+    class Door:
+        left = 0
+
+        async def start(self) -> None: ...
+
+        async def stop(self, grace: float) -> None:
+            await asyncio.sleep(0.2)
+            self.left += 1
+
+    async def main() -> None:
+        segmenter = Segmenter(open_bundle(tiny_bundle))
+        await segmenter.start()
+        door = Door()
+        drain = Drain(segmenter, [door])
+        first = asyncio.create_task(drain.finish())
+        await asyncio.sleep(0.05)
+        await drain.finish()
+        assert door.left == 1
+        await first
+        await segmenter.close()
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_is_being_written_when_nothing_runs_leaves(slow_server: Server) -> None:
+    """Confidence maps are made after the batch, when the queue is empty and no HTTP request is open."""
+    request = pb.SegmentRequest(image=REQUEST.image, include=pb.Include(confidence=True, entropy=True))
+    with grpc.insecure_channel(slow_server.grpc_target) as channel:
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        calls = [stub.Segment.future(request) for _ in range(4)]
+        time.sleep(0.3)
+        slow_server.process.send_signal(signal.SIGTERM)
+        for call in calls:
+            assert call.result(timeout=20).extras.ByteSize() > 48 * 64
+    assert slow_server.process.wait(20) == 0
 
 
 def test_a_stream_is_told_that_the_server_leaves(slow_server: Server) -> None:

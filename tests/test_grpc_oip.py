@@ -1,6 +1,7 @@
 """The Open Inference Protocol over gRPC, called in the server's own event loop."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from adaptseg_serve.grpc.errors import DETAILS_KEY, RETRY_INFO_URL
 from adaptseg_serve.grpc.protos import generate
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
+from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.oip_model import model_version
-from adaptseg_serve.predictor import load_predictor
+from adaptseg_serve.predictor import Size, load_predictor
 
 BAD, BIG = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -170,3 +172,22 @@ def test_a_stream_answers_in_order_and_outlives_a_bad_request(tiny_bundle: Path)
     answers = in_door(tiny_bundle, work)
     assert [a.infer_response.id for a in answers] == [str(i) for i in range(20)]
     assert [a.infer_response.id for a in answers if a.error_message] == ["5"]
+
+
+def test_a_request_that_fails_in_the_server_ends_no_stream(tiny_bundle: Path) -> None:
+    class Fails(PacedPredictor):
+        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+            if self.batches and not images.any((1, 2, 3)).all():
+                raise ValueError("no kernel for this one")
+            return super().predict(images, sizes)
+
+    requests = [frames_request(FRAMES[:1], id=str(i)) for i in range(5)]
+    requests[2] = frames_request(np.zeros_like(FRAMES[:1]), id="2")
+
+    async def work(stub: Any, door: Door) -> list[pb.ModelStreamInferResponse]:
+        await stub.ModelInfer(requests[0])
+        return [answer async for answer in stub.ModelStreamInfer(iter(requests))]
+
+    answers = in_door(tiny_bundle, work, Fails())
+    assert [a.infer_response.id for a in answers] == list("01234")
+    assert [a.error_message for a in answers if a.error_message] == ["The server failed to answer; its log says why."]

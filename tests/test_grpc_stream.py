@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from helpers.doors import Door, PacedPredictor
 from helpers.segmentation_calls import frame, ids, in_door, reasons, results
+from numpy.typing import NDArray
 
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Size
 
 ALL = pb.StreamSegmentRequest.ALL
 
@@ -153,3 +156,19 @@ def test_a_cancelled_stream_leaves_no_work_behind(tiny_bundle: Path) -> None:
 
     in_door(tiny_bundle, work, predictor, max_batch=2)
     assert len(predictor.batches) <= 1
+
+
+def test_a_frame_that_fails_in_the_server_ends_no_other_frame(tiny_bundle: Path) -> None:
+    class Fails(PacedPredictor):
+        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+            if (images[:, 0, 0, 0] == 3).any():
+                raise ValueError("no kernel for this one")
+            return super().predict(images, sizes)
+
+    async def work(stub: Any, door: Door) -> list[pb.StreamSegmentResponse]:
+        return [answer async for answer in stub.StreamSegment(frame(n, queue_policy=ALL) for n in range(8))]
+
+    answers = in_door(tiny_bundle, work, Fails())
+    assert ids(answers) == list(range(8))
+    assert reasons(answers) == {"INTERNAL": 1}
+    assert answers[3].dropped.detail == "The server failed to answer; its log says why."

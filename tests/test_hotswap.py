@@ -1,5 +1,6 @@
 """Another bundle under load: no request fails, each answer is its bundle's own, and a bad bundle changes nothing."""
 
+import asyncio
 import shutil
 import threading
 import time
@@ -11,14 +12,17 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from helpers.doors import until
 from helpers.serving import Server, serving
 from helpers.tiny_bundle import write_tiny_bundle
 
-from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve import hotswap
+from adaptseg_serve.bundle import manifest_digest, open_bundle
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 from adaptseg_serve.labels import CAMVID
 from adaptseg_serve.predictor import load_predictor
+from adaptseg_serve.segmenter import Segmenter
 
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 PNG = cv2.imencode(".png", FRAME[..., ::-1])[1].tobytes()
@@ -131,6 +135,32 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(running: Server, place: 
     assert running.get("/readyz") == 200
     assert why in running.log.read_text()
     _put(place, "first")
+
+
+def test_a_folder_that_is_away_for_a_while_ends_no_watch(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[Path] = []
+
+    def look(path: Path) -> str | None:
+        looks.append(path)
+        if len(looks) == 1:
+            raise OSError(116, "Stale file handle")
+        return manifest_digest(path)
+
+    monkeypatch.setattr(hotswap, "manifest_digest", look)
+
+    async def main() -> None:
+        segmenter = Segmenter(open_bundle(place.with_name("first")))
+        await segmenter.start()
+        watch = hotswap.BundleWatch(segmenter, place.with_name("second"), 0.01)
+        watch.start()
+        await until(lambda: segmenter.bundle.path.name == "second")
+        await watch.stop()
+        await segmenter.close(5)
+
+    asyncio.run(main())
+    assert "can't be looked at" in caplog.text
 
 
 def _swaps(server: Server, outcome: str) -> float:

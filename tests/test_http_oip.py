@@ -120,6 +120,13 @@ def test_binary_in_and_out(server: Server, expected: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(label_maps(call(server, INFER, *binary_frames())), expected)
 
 
+def test_an_answer_says_its_bundle_and_its_times(server: Server) -> None:
+    _, headers, _ = call(server, INFER, *binary_frames())
+    assert headers["X-Model-Version"] == open_bundle(server.bundle).version
+    stages = [part.partition(";dur=")[0] for part in headers["Server-Timing"].split(", ")]
+    assert stages == ["decode", "queue", "infer", "encode"]
+
+
 def test_json_in_and_out(server: Server, expected: NDArray[np.uint8]) -> None:
     document = {"id": "\ud800 7", "inputs": [tensor(data=FRAMES.tolist())]}
     status, headers, body = call(server, INFER, json.dumps(document).encode())

@@ -1,5 +1,6 @@
 """Parameters of the HTTP door: a wrong one is named, formats are negotiated, deadlines are kept."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from helpers.http_door import PNG, http_door, problem
 from starlette.testclient import TestClient
 
+from adaptseg_serve.http import segment
+from adaptseg_serve.http.answers import encode_answer
 from adaptseg_serve.http.parameters import negotiate
 
 
@@ -47,6 +50,28 @@ def test_an_expired_request_is_a_504(client: TestClient) -> None:
     assert {a.status_code for a in answers} <= {200, 504}
     for late in (a for a in answers if a.status_code == 504):
         problem(late, 504, "deadline-exceeded")
+
+
+def test_the_way_of_the_body_counts(client: TestClient) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield PNG[:100]
+        time.sleep(0.3)
+        yield PNG[100:]
+
+    assert client.post("/v1/segment", content=slowly()).status_code == 200
+    answer = client.post("/v1/segment", content=slowly(), headers={"X-Request-Timeout-Ms": "200"})
+    problem(answer, 504, "deadline-exceeded")
+
+
+def test_encoding_ends_at_the_deadline(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*args: Any) -> Any:
+        time.sleep(0.5)
+        return encode_answer(*args)
+
+    monkeypatch.setattr(segment, "encode_answer", slow)
+    assert client.post("/v1/segment", content=PNG).status_code == 200
+    answer = client.post("/v1/segment", content=PNG, headers={"X-Request-Timeout-Ms": "400"})
+    assert "before it was encoded" in problem(answer, 504, "deadline-exceeded")
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,30 @@ def client(tiny_bundle: Path) -> Iterator[TestClient]:
 def test_paths_and_methods_that_are_not_there(client: TestClient) -> None:
     problem(client.get("/v1/nothing"), 404, "not-found")
     assert client.get("/v1/segment").headers["allow"] == "POST"
-    problem(client.get("/v1/segment"), 405, "method-not-allowed")
+    assert problem(client.get("/v1/segment"), 405, "method-not-allowed") == "GET /v1/segment: Use POST."
+    for path in ("/v1/labels", "/v1/models"):
+        problem(client.post(path, content=b"x"), 405, "method-not-allowed")
+        assert client.post(path, content=b"x").headers["allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/v2", "GET, HEAD"), ("/v2/models/tiny/infer", "POST"), ("/v2/x", "")])
-def test_a_method_that_is_not_there_is_an_oip_error_under_v2(client: TestClient, path: str, allowed: str) -> None:
-    answer = client.put(path, content=b"x")
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v2", "GET, HEAD"),
+        ("PUT", "/v2/models/tiny/infer", "POST"),
+        ("GET", "/v2/models/tiny/infer", "POST"),
+        ("POST", "/v2/models/tiny", "GET, HEAD"),
+        ("POST", "/v2/health/ready", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_there_is_an_oip_error_under_v2(
+    client: TestClient, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path, content=b"x")
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/json")
-    assert answer.json() == {"error": f"PUT {path}: Method Not Allowed"}
-    assert not allowed or set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+    assert answer.json()["error"].startswith(f"{method} {path}: ")
+    assert set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+    assert client.put("/v2/x", content=b"x").status_code == 404
     problem(client.put("/v2x", content=b"x"), 404, "not-found")
 
 

@@ -19,6 +19,7 @@ from helpers.serving import Server, serving
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 from adaptseg_serve.logs import JsonFormatter, TextFormatter
+from adaptseg_serve.record import recording
 
 FRAME = np.random.default_rng(5).integers(0, 256, (50, 70, 3), np.uint8)
 PNG = cv2.imencode(".png", FRAME[..., ::-1])[1].tobytes()
@@ -72,10 +73,10 @@ def test_an_answered_http_request(logging_server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("request_id", "content", "status", "reason"),
-    [("http-bad", b"GIF89a", 415, "unsupported-type"), ("http-large", bytes(200_000), 413, None)],
+    [("http-bad", b"GIF89a", 415, "unsupported-type"), ("http-large", bytes(200_000), 413, "too-large")],
 )
 def test_a_refused_http_request(
-    logging_server: Server, request_id: str, content: bytes, status: int, reason: str | None
+    logging_server: Server, request_id: str, content: bytes, status: int, reason: str
 ) -> None:
     assert post(logging_server, request_id, content).status_code == status
     line = line_of(logging_server, request_id)
@@ -158,3 +159,13 @@ def test_a_request_can_not_break_a_line(formatter: logging.Formatter) -> None:
 def test_text_says_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
     line = TextFormatter().format(record("POST /v1/segment 200", call="POST /v1/segment", status=200, images=1))
     assert line.endswith(" INFO adaptseg_serve.record POST /v1/segment 200 images=1")
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_traceback_names_the_request_that_met_it(formatter: logging.Formatter) -> None:
+    line = logging.getLogger("any").makeRecord("any", logging.ERROR, "", 0, "A request failed", (), None)
+    assert "request_id" not in formatter.format(line)
+    with recording("http", "POST /v1/segment", "mine", {}, write=lambda _: None):
+        written = formatter.format(line)
+    assert re.search(r'request_id"?(=|: )"mine"', written)
+    assert "call" not in written

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from adaptseg_serve import segmenter as segmenter_module
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import BadImage, BadParameter, BundleError, Busy, DeadlineExceeded, TooLarge
+from adaptseg_serve.images import decode_image
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Predictor, Scored, Size, load_predictor
 from adaptseg_serve.segmenter import Segmenter
@@ -195,6 +197,66 @@ def test_draining_lets_running_work_finish(tiny_bundle: Path) -> None:
     with_segmenter(tiny_bundle, body, Slow(0.2))
 
 
+def test_draining_waits_for_what_is_being_decoded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, go_on = threading.Event(), threading.Event()
+
+    def slowly(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+        decoding.set()
+        go_on.wait(10)
+        return decode_image(data, max_pixels)
+
+    monkeypatch.setattr(segmenter_module, "decode_image", slowly)
+
+    async def body(segmenter: Segmenter) -> None:
+        call = asyncio.create_task(segmenter.segment_encoded(png(FRAME)))
+        await asyncio.to_thread(decoding.wait, 10)
+        finishing = asyncio.create_task(segmenter.finish(10))
+        await asyncio.sleep(0.05)
+        assert not finishing.done()
+        go_on.set()
+        await finishing
+        assert (await call).label_map.shape == (70, 90)
+
+    with_segmenter(tiny_bundle, body, Slow(0.0))
+
+
+def test_what_is_not_done_after_the_grace_is_given_up(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        calls = [asyncio.create_task(segmenter.segment(FRAME)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        await segmenter.finish(0.1)
+        first, second = await asyncio.gather(*calls, return_exceptions=True)
+        assert not isinstance(first, BaseException)
+        assert isinstance(second, Busy)
+
+    with_segmenter(tiny_bundle, body, Slow(0.5), Settings(max_batch=1))
+
+
+def test_draining_waits_for_a_bundle_that_was_swapped_out(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        call = asyncio.create_task(segmenter.segment(FRAME))
+        await asyncio.sleep(0.05)
+        swap = asyncio.create_task(segmenter.swap(segmenter.bundle))
+        await asyncio.sleep(0.05)
+        swap.cancel()
+        await segmenter.finish(5)
+        assert call.done()
+        assert (await call).label_map.shape == (70, 90)
+
+    with_segmenter(tiny_bundle, body, Slow(0.4))
+
+
+def test_a_swap_that_draining_overtakes_says_so(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        assert await segmenter.swap(segmenter.bundle) is True
+        swap = asyncio.create_task(segmenter.swap(segmenter.bundle))
+        await asyncio.sleep(0)
+        segmenter.drain()
+        assert await swap is False
+
+    with_segmenter(tiny_bundle, body)
+
+
 def test_arrays_of_another_shape_are_refused(tiny_bundle: Path) -> None:
     async def body(segmenter: Segmenter) -> None:
         for wrong in (FRAME[..., 0], FRAME[..., :2], FRAME.astype(np.float32), FRAME[:0]):
@@ -246,6 +308,7 @@ def test_images_being_decoded_count_as_waiting(tiny_bundle: Path) -> None:
 STARTED = """
 import asyncio, sys
 from pathlib import Path
+from adaptseg_serve import segmenter as segmenter_module
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.segmenter import Segmenter
 asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())

@@ -220,6 +220,13 @@ def test_plans_come_from_the_machines_own_cache_only(tmp_path: Path, monkeypatch
     assert plan_cache.read(KEY.name) is None
 
 
+def test_a_cache_that_can_not_be_made_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path / "file/plans"))
+    with pytest.raises(ConfigError, match=r"can't be made \(Not a directory\)\. Set ADAPTSEG_PLAN_CACHE"):
+        plan_cache.cache_folder()
+
+
 def test_a_cache_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path))
     tmp_path.chmod(0o777)

@@ -103,8 +103,9 @@ class _Http:
     async def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer:
         request = await asyncio.to_thread(over_http.segment_request, image, size, include, timeout)
         try:
-            response = await self._client.post(**request)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(request["timeout"]):  # httpx's own is that of each part.
+                response = await self._client.post(**request)
+        except (httpx.TransportError, TimeoutError) as error:
             raise over_http.lost(self._url, error) from error
         return over_http.read_answer(response)
 

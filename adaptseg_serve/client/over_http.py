@@ -20,6 +20,9 @@ from adaptseg_serve.client.answers import (
 )
 from adaptseg_serve.errors import Busy, RequestError
 
+MAX_TIMEOUT = 3600.0
+"""Seconds: the longest deadline that the service takes."""
+
 _ERRORS: Mapping[str, type[RequestError]] = {
     kind.name: kind
     for kind in vars(errors).values()
@@ -29,6 +32,7 @@ _ERRORS: Mapping[str, type[RequestError]] = {
 
 def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> dict[str, Any]:
     """Arguments for httpx's `post`. An array travels as a lossless PNG."""
+    timeout = min(timeout, MAX_TIMEOUT)
     file = _file(image)
     return {
         "url": "/v1/segment",
@@ -71,9 +75,9 @@ def error_of(response: httpx.Response) -> RequestError | ServiceError:
     return ServiceError(f"{response.request.url} answered {response.status_code}: {detail}")
 
 
-def lost(url: str, error: httpx.TransportError) -> RequestError | ServiceError:
+def lost(url: str, error: httpx.TransportError | TimeoutError) -> RequestError | ServiceError:
     """The error that a broken or missing connection stands for; no connection at all is worth another try."""
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
         return errors.DeadlineExceeded(f"{url} did not answer in time.")
     if isinstance(error, httpx.ConnectError):
         return Busy(f"{url} can't be reached ({error}). Is the service running there?", 0.0)

@@ -43,7 +43,7 @@ class SegmentationClient:
         retry: Retry | None = None,
         credentials: Credentials | None = None,
     ) -> None:
-        """timeout: seconds that a call may take, retries included."""
+        """timeout: seconds that a call may take, retries included; over HTTP, that each part of an answer may take."""
         scheme, target = parse_address(url)
         who = credentials or Credentials()
         self._transport: Transport = _Http(url, who) if scheme.startswith("http") else _Grpc(scheme, target, who)

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
+from adaptseg_serve import record
 from adaptseg_serve.errors import Busy, RequestError
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
 from adaptseg_serve.segmenter import Segmenter
@@ -29,6 +30,8 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
+FAILED = "The server failed to answer; its log says why."
+
 log = logging.getLogger(__name__)
 
 
@@ -41,11 +44,14 @@ def status_code(error: RequestError, ready: bool = True) -> grpc.StatusCode:
 
 @asynccontextmanager
 async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> AsyncIterator[None]:
-    """End the call with the right status where its body raises; `count` it among the answered where it doesn't."""
+    """End the call with the right status where its body raises; `count` the call's outcome, if it is an inference."""
     try:
         yield
     except RequestError as error:
-        segmenter.metrics.request("grpc", "error", error.name)
+        if count:
+            segmenter.metrics.request("grpc", "error", error.name)
+        else:
+            record.refused(error.name)
         code = status_code(error, segmenter.ready)
         await context.abort(code, str(error)[:MAX_DETAILS], _trailers(error, code))
     except grpc.aio.AbortError:
@@ -58,7 +64,7 @@ async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> A
     except Exception:
         log.exception("A gRPC call failed")
         segmenter.metrics.request("grpc", "error", "internal")
-        await context.abort(grpc.StatusCode.INTERNAL, "The server failed to answer; its log says why.")
+        await context.abort(grpc.StatusCode.INTERNAL, FAILED)
     else:
         if count:
             segmenter.metrics.request("grpc", "ok")

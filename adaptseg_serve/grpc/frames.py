@@ -6,6 +6,7 @@ waiting, and then stops reading: HTTP/2 flow control holds the client back.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestError
+from adaptseg_serve.grpc.errors import FAILED
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
@@ -23,6 +25,8 @@ NOTICES = 1024
 """Answers that may wait to be written before the stream is read no further."""
 
 Response = Parted[pb.StreamSegmentResponse]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ class FrameStream:
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             return _dropped(frame, _reason(error), str(error))
+        except Exception:  # The other frames of the stream have done nothing wrong.
+            log.exception("Frame %d of a stream failed", request.frame_id)
+            metrics.request("grpc", "error", "internal")
+            return _dropped(frame, pb.DroppedFrame.INTERNAL, FAILED)
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
             result = self._result(frame, answer, extras)

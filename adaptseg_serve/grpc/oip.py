@@ -1,5 +1,6 @@
 """`inference.GRPCInferenceService`: the Open Inference Protocol, as NVIDIA's tritonclient speaks it."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -8,13 +9,15 @@ from google.protobuf.json_format import ParseDict
 
 from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import BadParameter, RequestError
-from adaptseg_serve.grpc.errors import answering, deadline_of
+from adaptseg_serve.grpc.errors import FAILED, answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
 
 
 class InferenceService:
@@ -82,6 +85,11 @@ class InferenceService:
             metrics.request("grpc", "error", error.name)
             failed = pb.ModelInferResponse(id=request.message.id)
             return Parted(pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed))
+        except Exception:  # The other requests of the stream have done nothing wrong.
+            log.exception("A request of a stream failed")
+            metrics.request("grpc", "error", "internal")
+            failed = pb.ModelInferResponse(id=request.message.id)
+            return Parted(pb.ModelStreamInferResponse(error_message=FAILED, infer_response=failed))
         metrics.request("grpc", "ok")
         with metrics.timed("encode"):
             response = pb.ModelStreamInferResponse(infer_response=_response(request.message, answers))

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from adaptseg_serve.errors import Busy, RequestError
 from adaptseg_serve.http.answers import class_rows
+from adaptseg_serve.http.methods import METHODS, refuse_method
 from adaptseg_serve.http.oip import oip_routes
 from adaptseg_serve.http.openapi import document
 from adaptseg_serve.http.problems import on_http_exception, on_request_error
@@ -19,7 +20,6 @@ from adaptseg_serve.http.segment import answer
 from adaptseg_serve.segmenter import Segmenter
 
 PAGE = Path(__file__).parents[1] / "page"
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(segmenter: Segmenter | None = None) -> Starlette:
@@ -100,8 +100,7 @@ def model_card(segmenter: Segmenter) -> dict[str, Any]:
 
 
 async def missing(request: Request) -> Response:
-    if request.path_params["rest"] == "segment":
-        raise HTTPException(405, "Send the image with POST.", {"Allow": "POST"})
+    refuse_method(request)
     raise HTTPException(404, "There is nothing here; see /v1/segment, /v1/labels and /v1/models.")
 
 

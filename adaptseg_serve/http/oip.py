@@ -1,6 +1,7 @@
 """The Open Inference Protocol over HTTP, under /v2, as NVIDIA's tritonclient speaks it. Errors are {"error": ...}."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
@@ -9,10 +10,11 @@ from starlette.routing import Route
 
 from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import NotFound, RequestError
+from adaptseg_serve.http.methods import METHODS, refuse_method
 from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
 from adaptseg_serve.http.parameters import read_deadline
 from adaptseg_serve.http.problems import oip_error_of
-from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, while_connected
+from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, answer_headers, while_connected
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 
@@ -35,7 +37,7 @@ def oip_routes(segmenter_of: SegmenterOf) -> list[Route]:
         routes.append(Route(f"{model}/config", _endpoint(segmenter_of, _config)))
         routes.append(Route(f"{model}/stats", _endpoint(segmenter_of, _statistics)))
         routes.append(Route(f"{model}/infer", _counted(segmenter_of), methods=["POST"]))
-    return [*routes, Route("/v2/{rest:path}", _endpoint(segmenter_of, _missing), methods=["GET", "POST"])]
+    return [*routes, Route("/v2/{rest:path}", _endpoint(segmenter_of, _missing), methods=METHODS)]
 
 
 def _endpoint(segmenter_of: SegmenterOf, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -109,6 +111,7 @@ async def _statistics(request: Request, segmenter: Segmenter) -> Response:
 
 
 async def _missing(request: Request, segmenter: Segmenter) -> Response:
+    refuse_method(request)
     raise NotFound(f"There is nothing at {request.url.path!r}; see /v2, /v2/health and /v2/models/NAME.")
 
 
@@ -116,12 +119,19 @@ async def _infer(request: Request, segmenter: Segmenter) -> Response:
     deadline = read_deadline(request.headers.get("x-request-timeout-ms"))
     _check_model(request, segmenter)
     body = await request.body()
-    wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter))
+    return await while_connected(request, _respond(request, body, deadline, segmenter))
+
+
+async def _respond(request: Request, body: bytes, deadline: float | None, segmenter: Segmenter) -> Response:
+    wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter), deadline, "read")
     _check_model(request, segmenter)  # Again: another bundle may have come while the body did.
-    work = oip.infer(segmenter, images, oip.sooner(deadline, wanted.timeout))
-    answers = await while_connected(request, work)
+    deadline = oip.sooner(deadline, wanted.timeout)
+    answers = await oip.infer(segmenter, images, deadline)
+    started = time.monotonic()
     with segmenter.metrics.timed("encode"):
-        return await segmenter.codec(lambda: _write(request, wanted, answers, segmenter))
+        response = await segmenter.codec(lambda: _write(request, wanted, answers), deadline, "encoded")
+    response.headers.update(answer_headers(answers, time.monotonic() - started))
+    return response
 
 
 def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferRequest, list[oip.OneImage]]:
@@ -131,7 +141,7 @@ def _read(request: Request, body: bytes, segmenter: Segmenter) -> tuple[InferReq
     return wanted, oip.read_images(wanted.tensors, settings.max_batch)
 
 
-def _write(request: Request, wanted: InferRequest, answers: list[Segmentation], segmenter: Segmenter) -> Response:
+def _write(request: Request, wanted: InferRequest, answers: list[Segmentation]) -> Response:
     version = oip_model.model_version(answers[0].bundle)
     body, length = write_answer(wanted, answers, request.path_params["name"], version)
     if not wanted.binary:

@@ -1,4 +1,4 @@
-"""What a segmentation request asks for: query or form parameters, the answer's format, the deadline."""
+"""What a segmentation request asks for: query or form parameters, the answer's format; and its deadline."""
 
 import difflib
 import time
@@ -36,8 +36,6 @@ class Wanted:
     size: WantedSize = "input"
     include: frozenset[str] = frozenset()
     media_type: MediaType = "image/png"
-    deadline: float | None = None
-    """time.monotonic() seconds."""
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -58,7 +56,6 @@ def read_wanted(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Wa
         size=size,
         include=include,
         media_type=negotiate(headers.get("accept", ""), render, not include.isdisjoint(MAPS)),
-        deadline=read_deadline(headers.get("x-request-timeout-ms")),
     )
 
 
@@ -101,7 +98,7 @@ def _include(text: str) -> frozenset[str]:
 
 
 def read_deadline(text: str | None) -> float | None:
-    """X-Request-Timeout-Ms as a deadline in time.monotonic() seconds."""
+    """X-Request-Timeout-Ms, as it is when the request's head has come, as a deadline in time.monotonic() seconds."""
     if text is None:
         return None
     if len(text) > 9 or not text.isdecimal() or not 0 < int(text) <= MAX_TIMEOUT_MS:

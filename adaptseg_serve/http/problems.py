@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from adaptseg_serve import record
 from adaptseg_serve.errors import Busy, RequestError
 
 TYPE_PREFIX = "urn:adaptseg:error:"
@@ -37,7 +38,8 @@ def problem_of(error: RequestError) -> Response:
 
 
 def refusal_of(error: RequestError, path: str) -> Response:
-    """In the words of the protocol that `path` belongs to."""
+    """In the words of the protocol that `path` belongs to, and in the request's log line."""
+    record.refused(error.name)
     return oip_error_of(error) if _is_oip(path) else problem_of(error)
 
 

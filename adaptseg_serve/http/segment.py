@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from adaptseg_serve.errors import RequestError
 from adaptseg_serve.http.answers import encode_answer
 from adaptseg_serve.http.body import read_body
-from adaptseg_serve.http.parameters import Wanted, read_wanted
+from adaptseg_serve.http.parameters import Wanted, read_deadline, read_wanted
 from adaptseg_serve.http.problems import internal_problem, problem_of
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
@@ -44,29 +44,43 @@ async def answer(request: Request, segmenter: Segmenter) -> Response:
 
 
 async def _segment(request: Request, segmenter: Segmenter) -> Response:
+    deadline = read_deadline(request.headers.get("x-request-timeout-ms"))  # The body's way counts.
     data, parameters = await read_body(request)
     wanted = read_wanted(parameters, request.headers)
-    work = segmenter.segment_encoded(
+    return await while_connected(request, _respond(data, wanted, deadline, segmenter))
+
+
+async def _respond(data: bytes, wanted: Wanted, deadline: float | None, segmenter: Segmenter) -> Response:
+    segmentation = await segmenter.segment_encoded(
         data,
         size=wanted.size,
-        deadline=wanted.deadline,
+        deadline=deadline,
         keep_image=wanted.render == "overlay",
         scored=bool(wanted.maps),
     )
-    segmentation = await while_connected(request, work)
-    return await _encode(segmentation, wanted, segmenter)
+    return await _encode(segmentation, wanted, deadline, segmenter)
 
 
-async def _encode(segmentation: Segmentation, wanted: Wanted, segmenter: Segmenter) -> Response:
+async def _encode(segmentation: Segmentation, wanted: Wanted, deadline: float | None, segmenter: Segmenter) -> Response:
     started = time.monotonic()
-    response = await segmenter.codec(lambda: encode_answer(segmentation, wanted))
+    response = await segmenter.codec(lambda: encode_answer(segmentation, wanted), deadline, "encoded")
     encoded = time.monotonic() - started
     segmenter.metrics.stage("encode", encoded)
-    timings = segmentation.timings
-    stages = {"decode": timings.decode, "queue": timings.queue, "infer": timings.infer, "encode": encoded}
-    response.headers["Server-Timing"] = ", ".join(f"{name};dur={1000 * s:.3f}" for name, s in stages.items())
-    response.headers["X-Model-Version"] = segmentation.bundle.version
+    response.headers.update(answer_headers([segmentation], encoded))
     return response
+
+
+def answer_headers(answers: Sequence[Segmentation], encoded: float) -> dict[str, str]:
+    """What every answer says beside itself: the bundle's version, and Server-Timing, of the slowest image."""
+    timings = [answer.timings for answer in answers]
+    stages = {
+        "decode": max(each.decode for each in timings),
+        "queue": max(each.queue for each in timings),
+        "infer": max(each.infer for each in timings),
+        "encode": encoded,
+    }
+    timing = ", ".join(f"{name};dur={1000 * seconds:.3f}" for name, seconds in stages.items())
+    return {"Server-Timing": timing, "X-Model-Version": answers[0].bundle.version}
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -39,8 +39,14 @@ def cache_folder(part: str = "") -> Path:
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptseg" / "plans"
     folder = Path(os.environ.get(FOLDER_VARIABLE) or default) / part
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.stat()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = folder.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}, where this machine keeps its compiled plans, can't be made ({error.strerror}). "
+            f"Set {FOLDER_VARIABLE} to a folder that can be written."
+        ) from error
     if found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise ConfigError(
             f"{folder} holds compiled plans, but others than you may write there. "

@@ -155,11 +155,13 @@ class DroppedFrame(_message.Message):
         EXPIRED: _ClassVar[DroppedFrame.Reason]
         BUSY: _ClassVar[DroppedFrame.Reason]
         INVALID: _ClassVar[DroppedFrame.Reason]
+        INTERNAL: _ClassVar[DroppedFrame.Reason]
     UNSPECIFIED: DroppedFrame.Reason
     SUPERSEDED: DroppedFrame.Reason
     EXPIRED: DroppedFrame.Reason
     BUSY: DroppedFrame.Reason
     INVALID: DroppedFrame.Reason
+    INTERNAL: DroppedFrame.Reason
     FRAME_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
