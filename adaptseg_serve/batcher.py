@@ -55,7 +55,7 @@ class Batcher:
         self._metrics = metrics or Metrics()
         self._waiting = Waiting()
         self._pace = 0.0
-        self._closing = False
+        self._closing = self._hurried = False
         self._loop = asyncio.get_running_loop()
         self._device = device or DeviceThread(self._loop)
         self._nobodys = contextvars.Context()
@@ -127,10 +127,15 @@ class Batcher:
             late = deadline is not None and deadline <= time.monotonic()  # gRPC cancels a call that is.
             self._forget(item, "deadline" if late else "cancelled")
 
+    def hurry(self) -> None:
+        """Let nothing wait for company from now on."""
+        self._hurried = True
+        self._rouse()
+
     async def close(self, grace: float = 0.0) -> None:
         """Accept nothing more, finish what waits and runs, but give up on what still waits after `grace` seconds."""
         self._closing = True
-        self._rouse()
+        self.hurry()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._finished.wait(), grace)
         self._give_up()
@@ -178,7 +183,7 @@ class Batcher:
 
     def _company(self) -> float:
         """Seconds that the oldest image still waits for company; none without a `max_delay`, nor for a full batch."""
-        if not self._max_delay or self._closing:
+        if not self._max_delay or self._hurried:
             return 0.0
         queue = self._waiting.oldest()
         return 0.0 if len(queue) >= self._max_batch else queue[0].arrived + self._max_delay - time.monotonic()

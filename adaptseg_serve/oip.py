@@ -67,7 +67,8 @@ def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
 
 
 async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
-    """Segment `images` at once, by one bundle, counted as one request; the first error ends the others.
+    """Segment `images` at once, by one bundle; the first error ends the others. The model's statistics count it as one
+    request, that is done here: writing the answer is not part of it.
 
     deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
     """

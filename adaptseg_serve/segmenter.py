@@ -241,8 +241,9 @@ class Segmenter:
 
         try:
             return await self.codec(work, deadline, "decoded")
-        except (DeadlineExceeded, asyncio.CancelledError) as error:
-            self.metrics.dropped("deadline" if isinstance(error, DeadlineExceeded) else "cancelled")
+        except (DeadlineExceeded, asyncio.CancelledError):
+            late = deadline <= time.monotonic()  # gRPC cancels a call that is.
+            self.metrics.dropped("deadline" if late else "cancelled")
             raise
 
     def _finish(self, answer: Answer, decoded: float, image: Image | None, bundle: Bundle) -> Segmentation:

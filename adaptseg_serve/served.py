@@ -45,8 +45,11 @@ class Served:
     async def finish(self, grace: float | None = None) -> None:
         """Wait until nobody uses it any more, then end its thread; what still waits after `grace` seconds is given up.
 
-        Without a `grace` every request has its deadline: this ends. It may be called more than once.
+        Without a `grace` every request has its deadline: this ends. With one nobody comes any more, and nothing waits
+        for company. It may be called more than once.
         """
+        if grace is not None:
+            self.batcher.hurry()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._unused.wait(), grace)
         await self.batcher.close()

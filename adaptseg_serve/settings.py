@@ -70,6 +70,7 @@ class Settings:
     log_level: str = _choice(("info", "debug", "warning", "error"), "least level that is logged")
     traces: str = _choice(("none", "otlp", "console"), "where OpenTelemetry spans go; OTEL_* variables say the rest")
     max_streams: int = _setting(128, "gRPC streams that may be open at once, over all connections", 1, 100_000)
+    # Read by runtimes.plan_cache itself, which commands without settings use, too.
     plan_cache: str = _setting("", "folder of TensorRT's plans; its owner alone may write there")
     drift_every: int = _setting(10, "one image in this many is looked at for the drift metrics; 0: none", 0)
     drift_window: int = _setting(500, "images that were looked at over which the drift metrics are means", 1, 100_000)

@@ -80,7 +80,9 @@ async def grpcs_door(segmenter: Segmenter, certificates: dict[str, Pair], seen: 
             return await continuation(details)
 
     server, pair = grpc.aio.server(interceptors=[Watch(), Parting()]), certificates["server"]
-    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(SegmentationService(segmenter, Streams(8)), server)
+    segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(
+        SegmentationService(segmenter, Streams(8, segmenter.metrics)), server
+    )
     credentials = grpc.ssl_server_credentials(
         [(pair.key.read_bytes(), pair.certificate.read_bytes())], certificates["ca"].certificate.read_bytes(), True
     )

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from helpers.doors import Door, PacedPredictor, until
-from helpers.segmentation_calls import RAW, in_door
+from helpers.segmentation_calls import PNG, RAW, in_door
 
+from adaptseg_serve import segmenter
 from adaptseg_serve.grpc.errors import answering
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 
@@ -52,6 +54,21 @@ def test_a_call_past_its_deadline_is_counted_as_such(tiny_bundle: Path, caplog: 
         in_door(tiny_bundle, work, predictor)
     lines = [r.__dict__.get("status") for r in caplog.records if r.__dict__.get("call", "").endswith("Segment")]
     assert "CANCELLED" not in lines
+
+
+def test_a_deadline_while_decoding_is_no_clients_doing(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(segmenter, "decode_image", lambda *_: go_on.wait(20))
+
+    async def work(stub: Any, door: Door) -> None:
+        for _ in range(4):
+            call = stub.Segment(pb.SegmentRequest(image=PNG), timeout=0.1)
+            assert await call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        text = 'adaptseg_frames_dropped_total{reason="deadline"} 4.0'
+        await asyncio.wait_for(until(lambda: text in door.segmenter.metrics.exposition().decode()), 5)
+        go_on.set()
+
+    in_door(tiny_bundle, work, PacedPredictor())
 
 
 class Ended:

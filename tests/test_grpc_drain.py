@@ -77,17 +77,22 @@ def test_the_http_servers_end_waits_for_the_doors(tiny_bundle: Path) -> None:
     asyncio.run(main())
 
 
-def test_an_answer_that_is_being_written_when_nothing_runs_leaves(slow_server: Server) -> None:
-    """Confidence maps are made after the batch, when the queue is empty and no HTTP request is open."""
-    request = pb.SegmentRequest(image=REQUEST.image, include=pb.Include(confidence=True, entropy=True))
-    with grpc.insecure_channel(slow_server.grpc_target) as channel:
-        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
-        calls = [stub.Segment.future(request) for _ in range(4)]
-        time.sleep(0.3)
-        slow_server.process.send_signal(signal.SIGTERM)
-        for call in calls:
+def test_an_answer_that_is_being_written_when_nothing_runs_leaves(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Confidence maps are made after the batch, when the queue is empty; and no HTTP request is open."""
+    log, service = tmp_path / "runs", "helpers.slow_service:SegmentationService"
+    environ = {"SLOW_SECONDS": "0", "SLOW_ANSWER": "4", "SLOW_LOG": str(log), "ADAPTSEG_DRAIN_NOTICE": "0.2"}
+    request = pb.SegmentRequest(image=REQUEST.image, include=pb.Include(confidence=True))
+    with serving(tiny_bundle, tmp_path, service, cwd=ROOT / "tests", **environ) as server:
+        warm = len(log.read_text().splitlines())
+        with grpc.insecure_channel(server.grpc_target) as channel:
+            call = segmentation_pb2_grpc.SegmentationServiceStub(channel).Segment.future(request)
+            give_up = time.monotonic() + 20
+            while len(log.read_text().splitlines()) == warm:
+                assert time.monotonic() < give_up
+                time.sleep(0.02)
+            server.process.send_signal(signal.SIGTERM)
             assert call.result(timeout=20).extras.ByteSize() > 48 * 64
-    assert slow_server.process.wait(20) == 0
+        assert server.process.wait(20) == 0
 
 
 def test_a_stream_is_told_that_the_server_leaves(slow_server: Server) -> None:

@@ -155,7 +155,7 @@ def test_a_folder_that_is_away_for_a_while_ends_no_watch(
         await segmenter.start()
         watch = hotswap.BundleWatch(segmenter, place.with_name("second"), 0.01)
         watch.start()
-        await until(lambda: segmenter.bundle.path.name == "second")
+        await asyncio.wait_for(until(lambda: segmenter.bundle.path.name == "second"), 30)
         await watch.stop()
         await segmenter.close(5)
 

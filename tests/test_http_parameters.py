@@ -1,5 +1,6 @@
 """Parameters of the HTTP door: a wrong one is named, formats are negotiated, deadlines are kept."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +65,17 @@ def test_the_way_of_the_body_counts(client: TestClient) -> None:
 
 
 def test_encoding_ends_at_the_deadline(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*args: Any) -> Any:
-        time.sleep(0.5)
+    go_on = threading.Event()
+
+    def stuck(*args: Any) -> Any:
+        go_on.wait(20)
         return encode_answer(*args)
 
-    monkeypatch.setattr(segment, "encode_answer", slow)
-    assert client.post("/v1/segment", content=PNG).status_code == 200
-    answer = client.post("/v1/segment", content=PNG, headers={"X-Request-Timeout-Ms": "400"})
+    monkeypatch.setattr(segment, "encode_answer", stuck)
+    try:
+        answer = client.post("/v1/segment", content=PNG, headers={"X-Request-Timeout-Ms": "2000"})
+    finally:
+        go_on.set()
     assert "before it was encoded" in problem(answer, 504, "deadline-exceeded")
 
 

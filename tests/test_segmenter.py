@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.doors import until
 from numpy.typing import NDArray
 
 from adaptseg_serve import segmenter as segmenter_module
@@ -220,30 +221,65 @@ def test_draining_waits_for_what_is_being_decoded(tiny_bundle: Path, monkeypatch
     with_segmenter(tiny_bundle, body, Slow(0.0))
 
 
+class Gated(Slow):
+    """Its first real run begins, and goes on when it may; no other waits."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        if self.runs == 0 and not self.begun.is_set():
+            self.begun.set()
+            self.go_on.wait(10)
+        return super().predict(images, sizes)
+
+
 def test_what_is_not_done_after_the_grace_is_given_up(tiny_bundle: Path) -> None:
+    gated = Gated()
+
     async def body(segmenter: Segmenter) -> None:
         calls = [asyncio.create_task(segmenter.segment(FRAME)) for _ in range(2)]
-        await asyncio.sleep(0.05)
-        await segmenter.finish(0.1)
-        first, second = await asyncio.gather(*calls, return_exceptions=True)
-        assert not isinstance(first, BaseException)
-        assert isinstance(second, Busy)
+        await asyncio.to_thread(gated.begun.wait, 10)
+        finishing = asyncio.create_task(segmenter.finish(0.05))
+        with pytest.raises(Busy):
+            await calls[1]
+        gated.go_on.set()
+        await finishing
+        assert (await calls[0]).label_map.shape == (70, 90)
 
-    with_segmenter(tiny_bundle, body, Slow(0.5), Settings(max_batch=1))
+    with_segmenter(tiny_bundle, body, gated, Settings(max_batch=1))
 
 
 def test_draining_waits_for_a_bundle_that_was_swapped_out(tiny_bundle: Path) -> None:
+    gated = Gated()
+
     async def body(segmenter: Segmenter) -> None:
         call = asyncio.create_task(segmenter.segment(FRAME))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(gated.begun.wait, 10)
         swap = asyncio.create_task(segmenter.swap(segmenter.bundle))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(until(lambda: bool(segmenter._retiring)), 10)
         swap.cancel()
-        await segmenter.finish(5)
-        assert call.done()
+        finishing = asyncio.create_task(segmenter.finish(10))
+        await asyncio.sleep(0.05)
+        assert not finishing.done()
+        gated.go_on.set()
+        await finishing
         assert (await call).label_map.shape == (70, 90)
 
-    with_segmenter(tiny_bundle, body, Slow(0.4))
+    with_segmenter(tiny_bundle, body, gated)
+
+
+def test_draining_ends_the_wait_for_company(tiny_bundle: Path) -> None:
+    async def body(segmenter: Segmenter) -> None:
+        call = asyncio.create_task(segmenter.segment(FRAME))
+        await asyncio.wait_for(
+            until(lambda: segmenter._served is not None and segmenter._served.batcher.depth == 1), 10
+        )
+        await asyncio.wait_for(segmenter.finish(8), 5)
+        assert (await call).label_map.shape == (70, 90)
+
+    with_segmenter(tiny_bundle, body, Slow(0.0), Settings(max_delay=8.0))
 
 
 def test_a_swap_that_draining_overtakes_says_so(tiny_bundle: Path) -> None:
@@ -308,7 +344,6 @@ def test_images_being_decoded_count_as_waiting(tiny_bundle: Path) -> None:
 STARTED = """
 import asyncio, sys
 from pathlib import Path
-from adaptseg_serve import segmenter as segmenter_module
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.segmenter import Segmenter
 asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())

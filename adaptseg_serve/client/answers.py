@@ -45,7 +45,7 @@ class Dropped:
 
     frame_id: int
     reason: str
-    """SUPERSEDED, EXPIRED, BUSY or INVALID."""
+    """SUPERSEDED, EXPIRED, BUSY, INVALID or INTERNAL (the server failed)."""
     detail: str
 
 

@@ -44,7 +44,10 @@ def status_code(error: RequestError, ready: bool = True) -> grpc.StatusCode:
 
 @asynccontextmanager
 async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> AsyncIterator[None]:
-    """End the call with the right status where its body raises; `count` the call's outcome, if it is an inference."""
+    """End the call with the right status where its body raises.
+
+    `count` the call's outcome: it is an inference, and one answer. What fails in the server is counted in any case.
+    """
     try:
         yield
     except RequestError as error:

@@ -39,7 +39,7 @@ class GrpcServer:
         self._observed = Observed()
         self._interceptors = (self._observed, *tokens, Parting())
         self._credentials = server_credentials(settings)
-        self._streams = Streams(settings.max_streams)
+        self._streams = Streams(settings.max_streams, segmenter.metrics)
         self._health = health.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._goodbye: asyncio.Task[None] | None = None

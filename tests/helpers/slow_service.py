@@ -1,7 +1,8 @@
 """The service with a predictor of a known pace, for tests of draining, deadlines and abandoned work.
 
-Serve it as `helpers.slow_service:SegmentationService` from the tests' folder. SLOW_SECONDS is the length of a run;
-SLOW_LOG names a file that gets one line (its time.monotonic() start and its batch size) a run.
+Serve it as `helpers.slow_service:SegmentationService` from the tests' folder. SLOW_SECONDS is the length of a run,
+SLOW_ANSWER what the making of a confidence map takes after it; SLOW_LOG names a file that gets one line (its
+time.monotonic() start and its batch size) a run.
 """
 
 import os
@@ -18,6 +19,7 @@ from adaptseg_serve.bundle import Bundle
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Predictor, Scored, Size
 from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
+from adaptseg_serve.uncertainty import Uncertainty
 
 __all__ = ["SegmentationService"]
 
@@ -38,7 +40,13 @@ class SlowPredictor:
         return [np.full(size, 1, np.uint8) for size in sizes]
 
     def predict_scored(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[Scored]:
-        return [Scored(label_map, np.zeros((19, 6, 8), np.float32)) for label_map in self.predict(images, sizes)]
+        return [SlowlyScored(label_map, np.zeros((19, 6, 8), np.float32)) for label_map in self.predict(images, sizes)]
+
+
+class SlowlyScored(Scored):
+    def uncertainty(self) -> Uncertainty:
+        time.sleep(float(os.environ.get("SLOW_ANSWER", "0")))
+        return super().uncertainty()
 
 
 def load(bundle: Bundle, threads: int = 0, runtime: str = "auto", wishes: EngineWishes = NO_WISHES) -> Predictor:
