@@ -84,12 +84,16 @@ def packaged_bundle() -> Path:
     return Path(__file__).parent / "bundles" / "streets-lite"
 
 
+PACKAGED_NAME = "packaged"
+"""Names the packaged model in place of a bundle's directory."""
+
+
 def open_bundle(path: str | Path) -> Bundle:
-    """Read and verify the bundle in directory `path`.
+    """Read and verify the bundle in directory `path`, or the packaged one, by the name "packaged".
 
     Raises BundleError, saying which file or field is wrong and how to mend it.
     """
-    folder = Path(path)
+    folder = packaged_bundle() if str(path) == PACKAGED_NAME else Path(path)
     raw = _read_manifest(folder)
     manifest = parse_manifest(raw, folder)
     if MODEL not in manifest["files"]:

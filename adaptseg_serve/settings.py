@@ -42,6 +42,9 @@ class Settings:
     http_port: int = _setting(3000, "port of the HTTP door; `bentoml serve --port` goes before it", 1, 65535)
     grpc_host: str = _setting("127.0.0.1", "address of the gRPC door")
     grpc_port: int = _setting(3001, "port of the gRPC door; 0 closes that door", 0, 65535)
+    grpc_connection_age: float = _setting(
+        0.0, "seconds after which a gRPC connection is to be made anew, maybe to another replica; 0: never", 0, 86_400
+    )
     tls_cert: str = _setting("", "PEM file of the certificate of both doors; with tls_key they speak TLS")
     tls_key: str = _setting("", "PEM file of that certificate's private key")
     tls_client_ca: str = _setting("", "PEM file of the authority whose clients are let in (mTLS)")

@@ -206,6 +206,23 @@ def test_retry_after_is_honoured(status: int) -> None:
     assert min(np.diff(times)) >= 0.3
 
 
+def test_grpc_calls_are_spread_over_a_names_addresses(tiny_bundle: Path) -> None:
+    """As of a headless service's pods."""
+
+    async def main() -> list[int]:
+        port, predictors = free_port(), [PacedPredictor(), PacedPredictor()]
+        async with (
+            grpc_door(tiny_bundle, predictors[0], grpc_port=port),
+            grpc_door(tiny_bundle, predictors[1], grpc_port=port, grpc_host="127.0.0.2"),
+            AsyncSegmentationClient(f"grpc://ipv4:127.0.0.1:{port},127.0.0.2:{port}") as client,
+        ):
+            for _ in range(8):
+                await client.segment(IMAGE)
+        return [len(each.batches) for each in predictors]
+
+    assert sorted(asyncio.run(main())) == [4, 4]
+
+
 def test_no_retry_that_would_end_after_the_timeout() -> None:
     with (
         busy_server(9, "60") as (url, times),

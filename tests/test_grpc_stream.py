@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from helpers.doors import Door, PacedPredictor
+from helpers.doors import Door, PacedPredictor, until
 from helpers.segmentation_calls import frame, ids, in_door, reasons, results
 from numpy.typing import NDArray
 
@@ -172,3 +173,25 @@ def test_a_frame_that_fails_in_the_server_ends_no_other_frame(tiny_bundle: Path)
     assert ids(answers) == list(range(8))
     assert reasons(answers) == {"INTERNAL": 1}
     assert answers[3].dropped.detail == "The server failed to answer; its log says why."
+
+
+def test_a_connection_of_age_is_made_anew_and_its_stream_lives_on(tiny_bundle: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def camera() -> AsyncIterator[pb.StreamSegmentRequest]:
+        yield frame(0)
+        await go_on.wait()
+        yield frame(1)
+
+    async def work(stub: Any, door: Door) -> list[int]:
+        answers = []
+        async for answer in stub.StreamSegment(camera()):
+            answers.append(answer.result.frame_id)
+            if len(answers) == 1:
+                gone = until(lambda: door.channel.get_state() is grpc.ChannelConnectivity.IDLE)
+                await asyncio.wait_for(gone, 20)
+                assert (await stub.Segment(pb.SegmentRequest(image=frame(7).image))).label_map.train_ids[0] == 7
+                go_on.set()
+        return answers
+
+    assert in_door(tiny_bundle, work, PacedPredictor(), grpc_connection_age=0.3) == [0, 1]

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers.serving import free_port
 from PIL import Image
 
-from adaptseg_serve.bundle import packaged_bundle
+from adaptseg_serve.bundle import open_bundle, packaged_bundle
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -94,9 +95,23 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert all(recipe(target) for target in targets if target != "env")
 
 
+def test_a_video_is_labelled_adapted_to_and_exported(tmp_path: Path) -> None:
+    video = cv2.VideoWriter(str(tmp_path / "my_drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
+    for seed in range(4):
+        video.write(np.random.default_rng(seed).integers(0, 256, (64, 96, 3), np.uint8))
+    video.release()
+    label, adapt, export = lines_of(SHELL[1])
+    run(label, tmp_path)
+    assert [path.suffix for path in (tmp_path / "predictions").rglob("*") if path.is_file()] == [".mp4"]
+    short = "--run.stop-step 1 --run.batch-size 1 --source.size 64 96 --target.size 64 96 --run.workers 0"
+    run(f"{adapt} {short}", tmp_path)
+    run(export, tmp_path)
+    assert open_bundle(tmp_path / "bundles/mine").preprocess.size == (64, 96)
+
+
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("make"), reason="needs curl and make")
 def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
-    tour, second_terminal = SHELL[1], SHELL[2]
+    tour, second_terminal = SHELL[2], SHELL[3]
     for line in lines_of(tour):
         run(line, folder)
     http_port, grpc_port = free_port(), free_port()
@@ -112,7 +127,7 @@ def test_the_tour_trains_exports_serves_and_answers(folder: Path) -> None:
 
 
 def test_help_shows_the_defaults_of_the_preset_it_is_asked_about(folder: Path) -> None:
-    usage, flags, presets = (run(line, folder) for line in lines_of(SHELL[3]))
+    usage, flags, presets = (run(line, folder) for line in lines_of(SHELL[4]))
     assert "--generator.backbone resnet101" in usage
     assert "--generator.backbone lite0" in flags
     assert "\ndemo " in presets
@@ -121,7 +136,7 @@ def test_help_shows_the_defaults_of_the_preset_it_is_asked_about(folder: Path) -
 def test_the_tours_frames_can_be_described_as_own_data(tmp_path: Path) -> None:
     run("adaptseg-data synthesize streets --count 2 --look dusk", tmp_path)
     (tmp_path / "roads.yaml").write_text(YAML[0])
-    for line in lines_of(SHELL[4]):
+    for line in lines_of(SHELL[5]):
         run(line, tmp_path)
     assert opened(tmp_path / "roads.png").mode == "RGB"
 

@@ -21,10 +21,13 @@ OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class Options:
-    """Write the label maps of images, folders of images and videos."""
+    """Write the label maps of images, folders of images and videos.
+
+    adaptseg-predict packaged my_drive.mp4 --out predictions --render overlay
+    """
 
     bundle: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="BUNDLE")]
-    """Directory of the bundle."""
+    """Directory of the bundle, or packaged: the model that comes along."""
     inputs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="INPUT ...")]
     """Images (JPEG, PNG), folders of them, or videos."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]

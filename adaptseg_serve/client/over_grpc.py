@@ -31,8 +31,13 @@ from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
 from adaptseg_serve.grpc.wire import Parted, Raw
 
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-"""A label map may be larger than the 4 MiB that gRPC allows by default."""
+OPTIONS: list[tuple[str, int | str]] = [
+    # A label map may be larger than the 4 MiB that gRPC allows by default.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Behind a name with several addresses (a headless service) calls are spread over all of them.
+    ("grpc.lb_policy_name", "round_robin"),
+]
 
 _ERRORS: dict[grpc.StatusCode, type[RequestError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.BadParameter,

@@ -34,7 +34,7 @@ class GrpcServer:
     def __init__(self, segmenter: Segmenter, settings: Settings) -> None:
         self._segmenter = segmenter
         self._address = _address(settings.grpc_host, settings.grpc_port)
-        self._options = _options(settings.max_body_bytes, settings.max_streams, settings.workers)
+        self._options = _options(settings)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
         self._observed = Observed()
         self._interceptors = (self._observed, *tokens, Parting())
@@ -99,16 +99,19 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
     return ""
 
 
-def _options(max_message: int, max_streams: int, workers: int = 1) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", max_message),
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_concurrent_streams", MAX_CALLS + max_streams),
+        ("grpc.max_concurrent_streams", MAX_CALLS + settings.max_streams),
         # Workers share the port, and the kernel deals out connections. One alone must not: a clash would go unseen.
-        ("grpc.so_reuseport", int(workers > 1)),
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         # A client that vanished without a word is noticed in 80 s; clients may ping every 10 s.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]
+    if settings.grpc_connection_age:  # Calls and streams that are open then go on for as long as they take.
+        options.append(("grpc.max_connection_age_ms", round(1000 * settings.grpc_connection_age)))
+    return options

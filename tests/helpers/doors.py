@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -58,17 +59,16 @@ class Door:
 
 
 @asynccontextmanager
-async def grpc_door(bundle: Path, predictor: Predictor | None = None, **settings: float) -> AsyncIterator[Door]:
+async def grpc_door(bundle: Path, predictor: Predictor | None = None, **settings: Any) -> AsyncIterator[Door]:
     """Serve until the block ends; `settings` are fields of Settings."""
-    port = free_port()
-    chosen = Settings(grpc_port=port, **settings)  # type: ignore[arg-type]
+    chosen = Settings(**{"grpc_port": free_port(), **settings})
     segmenter = Segmenter(open_bundle(bundle), chosen, predictor=predictor)
     await segmenter.start()
     if isinstance(predictor, PacedPredictor):
         predictor.batches.clear()
     server = GrpcServer(segmenter, chosen)
     await server.start()
-    target = f"127.0.0.1:{port}"
+    target = f"{chosen.grpc_host}:{chosen.grpc_port}"
     try:
         async with grpc.aio.insecure_channel(target, options=MESSAGE_LIMIT) as channel:
             yield Door(segmenter, server, channel, target)

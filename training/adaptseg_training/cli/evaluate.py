@@ -40,7 +40,7 @@ class EvaluateOptions:
     checkpoint: Path | None = None
     """A checkpoint or a run's folder (its best checkpoint, else its last)."""
     bundle: Path | None = None
-    """A bundle's folder."""
+    """A bundle's folder; or packaged."""
     oracle: Path | None = None
     """The gap to it is reported (Tables 2 and 5): a result.json of --out, or a checkpoint or bundle to score, too."""
     only: Annotated[tuple[str, ...], arg(metavar="CLASS ...")] = ()

@@ -13,11 +13,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from adaptseg_serve.bundle import MANIFEST, MODEL, Bundle, open_bundle, packaged_bundle
+from adaptseg_serve.bundle import MANIFEST, MODEL, PACKAGED_NAME, Bundle, open_bundle
 from adaptseg_serve.errors import ConfigError
-
-PACKAGED = "packaged"
-"""Names the packaged model, in place of a bundle's folder."""
 
 
 class _Convolution(NamedTuple):
@@ -27,7 +24,7 @@ class _Convolution(NamedTuple):
 
 def is_bundle(place: str) -> bool:
     """Whether `place` names a bundle: its folder, or "packaged"."""
-    return place == PACKAGED or (Path(place) / MANIFEST).is_file()
+    return place == PACKAGED_NAME or (Path(place) / MANIFEST).is_file()
 
 
 def read_bundle_tensors(place: str, generator: nn.Module) -> dict[str, Tensor]:
@@ -36,7 +33,7 @@ def read_bundle_tensors(place: str, generator: nn.Module) -> dict[str, Tensor]:
     What the graph stores as fp16 comes back to 11 bits. The aux head isn't in a bundle. Raises BundleError for what
     is no bundle, ConfigError for one of another backbone, another batch norm or a `detail` that `generator` lacks.
     """
-    bundle = open_bundle(packaged_bundle() if place == PACKAGED else place)
+    bundle = open_bundle(place)
     if bundle.manifest.get("generator", {}).get("backbone") != "lite0":
         raise ConfigError(f"{bundle.path} isn't of the light generator; give its checkpoint's generator.safetensors.")
     convolutions, norms = _convolutions(bundle), _norms(generator)
