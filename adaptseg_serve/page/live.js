@@ -76,10 +76,12 @@ export class Live {
     const abort = (this.#abort = new AbortController());
     try {
       await this.#video.play();
+      if (abort.signal.aborted) return;
+      if (!this.#video.srcObject && !this.#video.videoWidth) throw new Error("it finds sound, but no picture");
     } catch (error) {
       if (abort.signal.aborted) return;
       this.stop();
-      throw new Problem("The video can't be played", `This browser can't decode it (${error.message}). Try MP4 (H.264) or WebM.`);
+      throw cantBePlayed(error.message);
     }
     this.#loop(abort.signal).catch((error) => {
       if (!abort.signal.aborted) this.#end(error);
@@ -165,6 +167,11 @@ async function openCamera() {
     const why = error.name === "NotAllowedError" ? "Permission was not given; the browser's address bar lets you change that." : error.message;
     throw new Problem("The camera can't be used", why, { status: 400 });
   }
+}
+
+function cantBePlayed(why) {
+  const detail = `This browser can't decode it (${why}). Try MP4 (H.264) or WebM.`;
+  return new Problem("The video can't be played", detail, { status: 415 });
 }
 
 function cameraStopped() {
