@@ -141,7 +141,6 @@ function listen() {
   on("#stop", () => {
     live.stop();
     stage.show("result");
-    view.canvas.focus();
     completeConfidence();
   });
   listenForToken(async () => {

@@ -49,6 +49,7 @@ def test_a_token_is_asked_for_checked_and_kept(
         enter(page, "correct-horse")
         page.wait_for_selector("#serving[data-state=ready]")
         expect(field).to_be_hidden()
+        expect(page.locator("#stage")).to_be_focused()
         choose(page, photo_file)
         wait_for_result(page)
         page.reload()
