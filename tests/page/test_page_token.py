@@ -77,6 +77,16 @@ def test_a_picture_refused_for_want_of_a_token_is_sent_again(
         assert len(sent) == 2, "once refused, once accepted; never with a token that was refused"
 
 
+def test_a_camera_refused_for_want_of_a_token_is_begun_again(browser: Browser, guarded: Server) -> None:
+    with visitor(browser, guarded, width=1000) as page:
+        expect(page.locator("#serving-text")).to_have_text("Token wanted")
+        page.locator("[data-action=camera]:visible").click()
+        expect(page.locator("#problem")).to_be_visible()
+        enter(page, "correct-horse")
+        expect(page.locator("#live")).to_be_visible()
+        expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_a_late_refusal_of_an_old_token_leaves_the_new_one(browser: Browser, guarded: Server, photo_file: Path) -> None:
     with visitor(browser, guarded, width=1000) as page:
         late: list[Route] = []
