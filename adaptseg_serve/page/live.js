@@ -2,6 +2,7 @@
 
 import { Problem, segment } from "./api.js";
 import { toJpeg } from "./intake.js";
+import { Patience } from "./patience.js";
 
 const LONGEST_SIDE = 960;
 const QUALITY = 0.85;
@@ -76,10 +77,12 @@ export class Live {
     const abort = (this.#abort = new AbortController());
     try {
       await this.#video.play();
+      if (abort.signal.aborted) return;
+      if (!this.#video.srcObject && !this.#video.videoWidth) throw new Error("it finds sound, but no picture");
     } catch (error) {
       if (abort.signal.aborted) return;
       this.stop();
-      throw new Problem("The video can't be played", `This browser can't decode it (${error.message}). Try MP4 (H.264) or WebM.`);
+      throw cantBePlayed(error.message);
     }
     this.#loop(abort.signal).catch((error) => {
       if (!abort.signal.aborted) this.#end(error);
@@ -94,25 +97,36 @@ export class Live {
   async #loop(signal) {
     const answered = [];
     const frames = new Frames(this.#video, signal);
+    const patience = new Patience();
     let [taken, skipped] = [0, 0];
     while (!signal.aborted) {
       const frame = await frames.after(taken);
       if (signal.aborted) return;
       if (taken) skipped += frame - taken - 1;
       taken = frame;
-      const bitmap = await createImageBitmap(this.#video, fitted(this.#video));
-      const body = await toJpeg(bitmap, 1, QUALITY);
-      const answer = await segmentOrWait(body, signal, this.withConfidence());
-      if (signal.aborted) return;
-      if (!answer) {
-        skipped++;
+      const got = await patience.try(() => this.#segmentFrame(signal));
+      if (signal.aborted) return got?.bitmap.close();
+      if (!got) {
+        skipped++; // by now it is old
         continue;
       }
-      this.#newest = body;
+      this.#newest = got.body;
       answered.push(performance.now());
       while (answered[0] < answered.at(-1) - WINDOW_MS) answered.shift();
       const fps = answered.length > 1 ? (1000 * (answered.length - 1)) / (answered.at(-1) - answered[0]) : 0;
-      this.onFrame(bitmap, answer, { fps, skipped });
+      this.onFrame(got.bitmap, got.answer, { fps, skipped });
+    }
+  }
+
+  /** -> {bitmap, body, answer}: the frame that is there now, as it is shown, as it was sent, and what came back. */
+  async #segmentFrame(signal) {
+    const bitmap = await createImageBitmap(this.#video, fitted(this.#video));
+    try {
+      const body = await toJpeg(bitmap, 1, QUALITY);
+      return { bitmap, body, answer: await segment(body, signal, this.withConfidence()) };
+    } catch (error) {
+      bitmap.close(); // a frame's megabytes would else wait for the browser to collect them
+      throw error;
     }
   }
 }
@@ -139,17 +153,6 @@ class Frames {
   }
 }
 
-/** The answer, or null after a pause where the service is busy: by then the frame is old. */
-async function segmentOrWait(body, signal, withConfidence) {
-  try {
-    return await segment(body, signal, withConfidence);
-  } catch (error) {
-    if (!(error instanceof Problem) || ![429, 503].includes(error.status)) throw error;
-    await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 1)));
-    return null;
-  }
-}
-
 function fitted({ videoWidth, videoHeight }) {
   const scale = Math.min(1, LONGEST_SIDE / Math.max(videoWidth, videoHeight));
   return { resizeWidth: Math.round(videoWidth * scale), resizeHeight: Math.round(videoHeight * scale) };
@@ -165,6 +168,11 @@ async function openCamera() {
     const why = error.name === "NotAllowedError" ? "Permission was not given; the browser's address bar lets you change that." : error.message;
     throw new Problem("The camera can't be used", why, { status: 400 });
   }
+}
+
+function cantBePlayed(why) {
+  const detail = `This browser can't decode it (${why}). Try MP4 (H.264) or WebM.`;
+  return new Problem("The video can't be played", detail, { status: 415 });
 }
 
 function cameraStopped() {

@@ -9,9 +9,10 @@ import { $, announce, legend, setShown, stage, view } from "./parts.js";
 import { listenForToken } from "./token.js";
 import { RAMP } from "./view.js";
 
-const live = new Live({ onFrame: takeFrame, onProblem: (error) => stage.showProblem(error), withConfidence: () => view.unsure });
+const live = new Live({ onFrame: takeFrame, onProblem: (error) => fail(error, liveAgain), withConfidence: () => view.unsure });
 let underWay = null; // AbortController of what was begun last
 let lastTaken = null; // takes the picture that is shown once more, with its confidence; null before there is one
+let liveAgain = null; // begins the newest live source once more
 let sendAgain = null; // sends what was answered 401 once more
 
 /** Begin something new: whatever is under way ends, and its answer is not shown any more. */
@@ -43,6 +44,7 @@ async function takePicture(name, get, sample = null) {
   announce(`Segmenting ${name}`);
   try {
     const { bitmap, body } = await prepare(await get(signal), model.input);
+    if (signal.aborted) bitmap?.close();
     signal.throwIfAborted();
     if (bitmap) showPhoto(bitmap, name, sample);
     let answer = await segment(body, signal, view.unsure);
@@ -52,9 +54,14 @@ async function takePicture(name, get, sample = null) {
     lastTaken = again;
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status === 401) sendAgain = again;
-    stage.showProblem(error, again, name);
+    fail(error, again, name);
   }
+}
+
+/** again(): begins what failed once more. It is offered where the problem may pass, and done after a token that was wanted. */
+function fail(error, again, name = "") {
+  if (error.status === 401) sendAgain = again;
+  stage.showProblem(error, again, name);
 }
 
 async function startLive(name, start) {
@@ -62,10 +69,11 @@ async function startLive(name, start) {
   stage.setBusy(true);
   current.coming = name; // till its first frame, what was shown before keeps its name
   setPaused(false);
+  liveAgain = () => startLive(name, start);
   try {
     await start();
   } catch (error) {
-    if (!signal.aborted) stage.showProblem(error);
+    if (!signal.aborted) fail(error, liveAgain);
   }
 }
 
@@ -87,7 +95,7 @@ async function askFrameAgain() {
   } catch (error) {
     if (signal.aborted) return;
     live.stop(); // the problem takes the place of its controls
-    stage.showProblem(error, askFrameAgain);
+    fail(error, askFrameAgain);
   }
 }
 
@@ -141,7 +149,6 @@ function listen() {
   on("#stop", () => {
     live.stop();
     stage.show("result");
-    view.canvas.focus();
     completeConfidence();
   });
   listenForToken(async () => {

@@ -22,6 +22,7 @@ export class Legend {
 
   setClasses(classes) {
     this.list.replaceChildren();
+    this.onSpotlight(null); // a row that goes while it is pointed at doesn't say so
     this.#rows.clear();
     const ignored = { train_id: IGNORE_ID, name: "ignored", color: [0, 0, 0] };
     for (const one of [...classes, ignored]) this.#rows.set(one.train_id, this.#row(one));

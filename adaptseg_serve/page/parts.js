@@ -12,7 +12,7 @@ export const names = new Map(); // train id -> class name
 export const probe = new Probe({ view, names, frame: $("frame"), say: announce });
 export const legend = new Legend($("legend"), {
   onToggle: (id, shown) => setShown([id], shown),
-  onSpotlight: (id) => view.map && view.setSpotlight(id),
+  onSpotlight: (id) => view.setSpotlight(view.map ? id : null),
 });
 
 export function announce(text) {

@@ -1,6 +1,7 @@
 // The place the picture stands in: what state it is in, and what went wrong.
 
 import { Problem } from "./api.js";
+import { keepFocus } from "./focus.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -31,6 +32,7 @@ export class Stage {
     $("legend-links").hidden = !this.#answered;
     $("timing").hidden = !this.#answered || state === "photo";
     $("live").hidden = $("live-controls").hidden = state !== "live";
+    keepFocus();
     this.showConfidenceLegend();
     this.setBusy(state === "busy");
   }
@@ -66,11 +68,13 @@ export class Stage {
     this.#retry = retry;
     $("retry").hidden = !(retry && error.passing);
     $("problem").hidden = false;
+    keepFocus();
     this.setBusy(false);
     if (this.root.dataset.state !== "empty") this.show(this.view.map ? "result" : "photo");
   }
 
   clearProblem() {
     $("problem").hidden = true;
+    keepFocus();
   }
 }

@@ -1,5 +1,7 @@
 // The token of a guarded service: asked for only after a 401, kept for this tab alone, sent with each request.
 
+import { keepFocus } from "./focus.js";
+
 const KEY = "adaptseg-token";
 const $ = (id) => document.getElementById(id);
 
@@ -30,6 +32,7 @@ export function listenForToken(take) {
     sessionStorage.setItem(KEY, token);
     $("token").value = "";
     $("token-form").hidden = $("token-problem").hidden = true;
+    keepFocus();
     return take();
   });
 }

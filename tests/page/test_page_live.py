@@ -1,6 +1,7 @@
 """The camera and video files, frame by frame."""
 
 import re
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_a_video_runs_and_pauses(visit: Visit, video_file: Path, shoot: Shoot) -
     assert requests == []
     click_pixel(page, 10, 10)
     expect(page.locator("#readout-text")).to_have_text(re.compile("train id"))
+
+
+def test_a_video_without_a_picture_says_so(visit: Visit, tmp_path: Path) -> None:
+    """Browsers play the sound alone of a video whose picture they can't decode."""
+    path = tmp_path / "sound.webm"
+    with path.open("wb") as file, wave.open(file) as writer:
+        writer.setparams((1, 2, 8000, 0, "NONE", ""))
+        writer.writeframes(bytes(2 * 8000))
+    page = visit()
+    choose(page, path)
+    expect(page.locator("#problem-title")).to_have_text("The video can't be played")
+    expect(page.locator("#problem-detail")).to_contain_text("no picture")
+    expect(page.locator("#retry")).to_be_hidden()
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
 
 
 RUNNING = re.compile(r"[1-9][\d.]* frames/s")

@@ -15,8 +15,9 @@ from helpers.page import (
     click_pixel,
     segmented,
     set_opacity,
+    wait_for_result,
 )
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from adaptseg_serve.labels import CITYSCAPES
 
@@ -62,6 +63,49 @@ def test_pointing_at_a_class_dims_the_others(visit: Visit, photo_file: Path, lab
     same = (canvas_pixels(page) == CITYSCAPES.palette()[label_map]).all(axis=-1)
     assert same[label_map == largest].all()
     assert not same[label_map != largest].all()
+
+
+def test_a_spotlight_that_is_left_before_the_label_map_comes_goes(
+    visit: Visit, photo_file: Path, label_map: Pixels
+) -> None:
+    page = segmented(visit(), photo_file)
+    set_opacity(page, 100)
+    page.locator("#legend .row:visible").first.hover()
+    held: list[Route] = []
+    page.route("**/v1/segment", lambda route: held.append(route))
+    page.set_input_files("#file", photo_file)
+    expect(page.locator("#stage")).to_have_attribute("data-state", "busy")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(200)  # the request comes to the test
+    held.pop().continue_()
+    wait_for_result(page)
+    np.testing.assert_array_equal(canvas_pixels(page), CITYSCAPES.palette()[label_map])
+
+
+def test_a_spotlight_goes_with_its_class(visit: Visit, photo_file: Path, label_map: Pixels) -> None:
+    """The service was given another bundle, which doesn't know the class that is pointed at."""
+    page = segmented(visit(), photo_file)
+    set_opacity(page, 100)
+    row = page.locator("#legend .row:visible").last
+    train_id = int(row.get_attribute("data-train-id") or "")
+    row.hover()
+
+    def forget(route: Route) -> None:
+        labels = route.fetch().json()
+        labels["classes"] = [one for one in labels["classes"] if one["train_id"] != train_id]
+        route.fulfill(json=labels)
+
+    def rename(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers=answer.headers | {"x-model-version": "another"})
+
+    page.route("**/v1/labels", forget)
+    page.route("**/v1/segment", rename)
+    page.set_input_files("#file", photo_file)
+    expect(page.locator(f"#legend [data-train-id='{train_id}']")).to_have_count(0)
+    palette = CITYSCAPES.palette()
+    palette[train_id] = 0
+    np.testing.assert_array_equal(canvas_pixels(page), palette[label_map])
 
 
 def test_clicking_a_pixel_names_its_class(visit: Visit, photo_file: Path, label_map: Pixels) -> None:

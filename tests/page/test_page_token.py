@@ -49,6 +49,7 @@ def test_a_token_is_asked_for_checked_and_kept(
         enter(page, "correct-horse")
         page.wait_for_selector("#serving[data-state=ready]")
         expect(field).to_be_hidden()
+        expect(page.locator("#stage")).to_be_focused()
         choose(page, photo_file)
         wait_for_result(page)
         page.reload()
@@ -74,6 +75,16 @@ def test_a_picture_refused_for_want_of_a_token_is_sent_again(
         expect(page.locator("#problem")).to_be_hidden()
         expect(page.locator("#side")).to_be_visible()
         assert len(sent) == 2, "once refused, once accepted; never with a token that was refused"
+
+
+def test_a_camera_refused_for_want_of_a_token_is_begun_again(browser: Browser, guarded: Server) -> None:
+    with visitor(browser, guarded, width=1000) as page:
+        expect(page.locator("#serving-text")).to_have_text("Token wanted")
+        page.locator("[data-action=camera]:visible").click()
+        expect(page.locator("#problem")).to_be_visible()
+        enter(page, "correct-horse")
+        expect(page.locator("#live")).to_be_visible()
+        expect(page.locator("#problem")).to_be_hidden()
 
 
 def test_a_late_refusal_of_an_old_token_leaves_the_new_one(browser: Browser, guarded: Server, photo_file: Path) -> None:
