@@ -29,6 +29,8 @@ OBJECTS: list[dict[str, Any]] = [
     for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
     for document in yaml.safe_load_all(file.read_text())
 ]
+CPU_BENTO, GPU_BENTO = "bentofile.yaml", "deploy/container/bentofile.gpu.yaml"
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
 OTHERS_VARIABLES = {"BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "NUMBA_CACHE_DIR"}
 PNG = cv2.imencode(".png", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
 
@@ -131,7 +133,7 @@ def test_there_is_time_to_drain() -> None:
 
 def variables() -> Iterator[tuple[str, str]]:
     yield from (("kubernetes", name) for name in ENVIRON)
-    for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml"):
+    for file in (CPU_BENTO, GPU_BENTO):
         yield from ((file, name) for name in yaml.safe_load((ROOT / file).read_text())["docker"]["env"])
     unit = (DEPLOY / "systemd" / "adaptseg-serve.service").read_text()
     yield from (("systemd", name) for name in re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
@@ -181,9 +183,7 @@ def test_the_unit_leaves_time_to_drain() -> None:
 
 
 def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
-    plain, gpu = (
-        yaml.safe_load((ROOT / file).read_text()) for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml")
-    )
+    plain, gpu = (yaml.safe_load((ROOT / file).read_text()) for file in (CPU_BENTO, GPU_BENTO))
     assert [p for p in gpu["python"]["packages"] if not p.startswith(("onnxruntime", "cuda-bindings"))] == [
         p for p in plain["python"]["packages"] if "onnxruntime" not in p
     ]
@@ -194,19 +194,41 @@ def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
     assert plain == gpu
 
 
-@pytest.mark.slow
-def test_the_recipe_of_the_gpu_image(server: Server, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bentos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of the Bento that each bentofile makes."""
+    home = tmp_path_factory.mktemp("home")
+    variables = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    built = {}
+    for file in (CPU_BENTO, GPU_BENTO):
+        command = [sys.executable, "-m", "bentoml", "build", "-f", file, "--output", "tag"]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+        built[file] = home / "bentos" / done.stdout.strip().removeprefix("__tag__:").replace(":", "/")
+    return built
+
+
+def recipe_of(bento: Path) -> str:
     """The Dockerfile that `bentoml containerize` will hand to Docker; Docker itself is not needed, and not run."""
-    variables = os.environ | {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-m", "bentoml", "build", "-f", "deploy/container/bentofile.gpu.yaml", "--output", "tag"]
-    built = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
-    tag = built.stdout.strip().removeprefix("__tag__:")
-    recipe = (tmp_path / "bentos" / tag.replace(":", "/") / "env" / "docker" / "Dockerfile").read_text()
+    return (bento / "env" / "docker" / "Dockerfile").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [CPU_BENTO, GPU_BENTO])
+def test_an_image_has_uv_before_its_recipe_asks_for_it(bentos: dict[str, Path], file: str) -> None:
+    """BentoML's recipe would call pip, and a CUDA base image has none."""
+    recipe = recipe_of(bentos[file])
+    uv = recipe.index(f"COPY --from=ghcr.io/astral-sh/uv:{PINS['uv']} /uv /usr/local/bin/uv")
+    assert recipe.index("FROM ") < uv < recipe.index("command -v uv")
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_gpu_image(server: Server, bentos: dict[str, Path]) -> None:
+    source = bentos[GPU_BENTO]
+    recipe = recipe_of(source)
     assert re.search(r"^FROM nvidia/cuda:12\.[\d.]+-cudnn-runtime-\S+", recipe, re.MULTILINE)
     assert {"EXPOSE 3000", "EXPOSE 3001", "USER bentoml", "STOPSIGNAL SIGTERM"} <= set(recipe.splitlines())
     assert f"ARG BENTO_USER_UID={POD['spec']['securityContext']['runAsUser']}" in recipe
     (check,) = re.findall(r"^HEALTHCHECK [^\n]*\\\n\s*CMD (.*)$", recipe, re.MULTILINE)
-    source = tmp_path / "bentos" / tag.replace(":", "/")
     for port, healthy in ((server.http_url.rpartition(":")[2], True), (str(free_port()), False)):
         environ = {"BENTO_PATH": str(source), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(["sh", "-c", check], env=environ | {"ADAPTSEG_HTTP_PORT": port}, check=False)
