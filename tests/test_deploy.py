@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -184,9 +185,13 @@ def test_the_unit_leaves_time_to_drain() -> None:
 
 def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
     plain, gpu = (yaml.safe_load((ROOT / file).read_text()) for file in (CPU_BENTO, GPU_BENTO))
-    assert [p for p in gpu["python"]["packages"] if not p.startswith(("onnxruntime", "cuda-bindings"))] == [
+    packages = gpu["python"]["packages"]
+    assert [p for p in packages if not p.startswith(("onnx", "cuda-bindings", "tensorrt"))] == [
         p for p in plain["python"]["packages"] if "onnxruntime" not in p
     ]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, _, least in (package.partition(">=") for package in extras["tensorrt"]):
+        assert any(re.match(rf"{name}(-cu\d+)?>={least}(,|$)", package) for package in packages), name
     assert gpu["docker"].pop("cuda_version")
     gpu["docker"].pop("distro")
     for one in (plain, gpu):
