@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import yaml
 from helpers.serving import ROOT, Server, free_port
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from prometheus_client.parser import text_string_to_metric_families
 
 from adaptseg_serve.settings import Settings, read_settings, variable
@@ -224,6 +226,21 @@ def test_an_image_has_uv_before_its_recipe_asks_for_it(bentos: dict[str, Path], 
     recipe = recipe_of(bentos[file])
     uv = recipe.index(f"COPY --from=ghcr.io/astral-sh/uv:{PINS['uv']} /uv /usr/local/bin/uv")
     assert recipe.index("FROM ") < uv < recipe.index("command -v uv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [CPU_BENTO, GPU_BENTO])
+def test_an_image_gets_the_versions_that_the_tests_passed_with(bentos: dict[str, Path], file: str) -> None:
+    recipe = recipe_of(bentos[file])
+    (copied,) = re.findall(r"^COPY \./(\S+) /app/constraints\.txt$", recipe, re.MULTILINE)
+    assert (bentos[file] / copied).read_bytes() == (ROOT / "constraints.txt").read_bytes()
+    assert recipe.index("ENV UV_CONSTRAINT=/app/constraints.txt\n") < recipe.index("install.sh")
+    removed = re.findall(r"^RUN sed -i '/\^([\w-]+)==/d' /app/constraints\.txt$", recipe, re.MULTILINE)
+    pins = {canonicalize_name(name): version for name, version in PINS.items() if name not in removed}
+    wanted = [Requirement(line) for line in yaml.safe_load((ROOT / file).read_text())["python"]["packages"]]
+    unpinned = {each.name for each in wanted} - pins.keys()
+    assert unpinned == ({"cuda-bindings", "onnxruntime-gpu", "tensorrt-cu12"} if file == GPU_BENTO else set())
+    assert [each for each in wanted if each.name in pins and pins[each.name] not in each.specifier] == []
 
 
 @pytest.mark.slow
