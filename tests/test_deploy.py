@@ -107,6 +107,22 @@ def test_every_alert_says_what_is_wrong() -> None:
         assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
 
 
+def test_the_scrape_job_for_kubernetes_finds_the_pods_under_the_name_that_alerts_ask_for() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "kubernetes_sd_configs" in block)
+    (job,) = yaml.safe_load(block)["scrape_configs"]
+    assert any(f'up{{job="{job["job_name"]}"}}' in expression for expression in expressions())
+    (discovered,) = job["kubernetes_sd_configs"]
+    (kustomization,) = [o for o in OBJECTS if o["kind"] == "Kustomization"]
+    assert discovered["namespaces"]["names"] == [kustomization["namespace"]]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if rule.get("action") == "keep"}
+    assert kept == {
+        "__meta_kubernetes_pod_label_app": POD["metadata"]["labels"]["app"],
+        "__meta_kubernetes_pod_container_port_name": "http",
+    }
+    assert "http" in PORTS
+
+
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
 def test_probes_ask_what_the_server_answers(server: Server, probe: str) -> None:
     asked = CONTAINER[probe]["httpGet"]
