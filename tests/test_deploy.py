@@ -155,7 +155,7 @@ def variables() -> Iterator[tuple[str, str]]:
     for file in (CPU_BENTO, GPU_BENTO):
         yield from ((file, name) for name in yaml.safe_load((ROOT / file).read_text())["docker"]["env"])
     unit = (DEPLOY / "systemd" / "adaptseg-serve.service").read_text()
-    yield from (("systemd", name) for name in re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
+    yield from (("systemd", name) for name in re.findall(r"^(?:# )?Environment=(\w+)=", unit, re.MULTILINE))
 
 
 @pytest.mark.parametrize(("where", "name"), [*variables()])
