@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 import yaml
 from helpers.serving import ROOT, Server, free_port
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from prometheus_client.parser import text_string_to_metric_families
 
 from adaptseg_serve.settings import Settings, read_settings, variable
@@ -29,6 +32,8 @@ OBJECTS: list[dict[str, Any]] = [
     for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
     for document in yaml.safe_load_all(file.read_text())
 ]
+CPU_BENTO, GPU_BENTO = "bentofile.yaml", "deploy/container/bentofile.gpu.yaml"
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
 OTHERS_VARIABLES = {"BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "NUMBA_CACHE_DIR"}
 PNG = cv2.imencode(".png", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
 
@@ -102,6 +107,22 @@ def test_every_alert_says_what_is_wrong() -> None:
         assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
 
 
+def test_the_scrape_job_for_kubernetes_finds_the_pods_under_the_name_that_alerts_ask_for() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "kubernetes_sd_configs" in block)
+    (job,) = yaml.safe_load(block)["scrape_configs"]
+    assert any(f'up{{job="{job["job_name"]}"}}' in expression for expression in expressions())
+    (discovered,) = job["kubernetes_sd_configs"]
+    (kustomization,) = [o for o in OBJECTS if o["kind"] == "Kustomization"]
+    assert discovered["namespaces"]["names"] == [kustomization["namespace"]]
+    kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"] if rule.get("action") == "keep"}
+    assert kept == {
+        "__meta_kubernetes_pod_label_app": POD["metadata"]["labels"]["app"],
+        "__meta_kubernetes_pod_container_port_name": "http",
+    }
+    assert "http" in PORTS
+
+
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
 def test_probes_ask_what_the_server_answers(server: Server, probe: str) -> None:
     asked = CONTAINER[probe]["httpGet"]
@@ -131,10 +152,10 @@ def test_there_is_time_to_drain() -> None:
 
 def variables() -> Iterator[tuple[str, str]]:
     yield from (("kubernetes", name) for name in ENVIRON)
-    for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml"):
+    for file in (CPU_BENTO, GPU_BENTO):
         yield from ((file, name) for name in yaml.safe_load((ROOT / file).read_text())["docker"]["env"])
     unit = (DEPLOY / "systemd" / "adaptseg-serve.service").read_text()
-    yield from (("systemd", name) for name in re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
+    yield from (("systemd", name) for name in re.findall(r"^(?:# )?Environment=(\w+)=", unit, re.MULTILINE))
 
 
 @pytest.mark.parametrize(("where", "name"), [*variables()])
@@ -181,12 +202,14 @@ def test_the_unit_leaves_time_to_drain() -> None:
 
 
 def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
-    plain, gpu = (
-        yaml.safe_load((ROOT / file).read_text()) for file in ("bentofile.yaml", "deploy/container/bentofile.gpu.yaml")
-    )
-    assert [p for p in gpu["python"]["packages"] if not p.startswith(("onnxruntime", "cuda-bindings"))] == [
+    plain, gpu = (yaml.safe_load((ROOT / file).read_text()) for file in (CPU_BENTO, GPU_BENTO))
+    packages = gpu["python"]["packages"]
+    assert [p for p in packages if not p.startswith(("onnx", "cuda-bindings", "tensorrt"))] == [
         p for p in plain["python"]["packages"] if "onnxruntime" not in p
     ]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, _, least in (package.partition(">=") for package in extras["tensorrt"]):
+        assert any(re.match(rf"{name}(-cu\d+)?>={least}(,|$)", package) for package in packages), name
     assert gpu["docker"].pop("cuda_version")
     gpu["docker"].pop("distro")
     for one in (plain, gpu):
@@ -194,19 +217,56 @@ def test_the_bento_for_gpus_differs_only_where_it_must() -> None:
     assert plain == gpu
 
 
-@pytest.mark.slow
-def test_the_recipe_of_the_gpu_image(server: Server, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bentos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of the Bento that each bentofile makes."""
+    home = tmp_path_factory.mktemp("home")
+    variables = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    built = {}
+    for file in (CPU_BENTO, GPU_BENTO):
+        command = [sys.executable, "-m", "bentoml", "build", "-f", file, "--output", "tag"]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+        built[file] = home / "bentos" / done.stdout.strip().removeprefix("__tag__:").replace(":", "/")
+    return built
+
+
+def recipe_of(bento: Path) -> str:
     """The Dockerfile that `bentoml containerize` will hand to Docker; Docker itself is not needed, and not run."""
-    variables = os.environ | {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-m", "bentoml", "build", "-f", "deploy/container/bentofile.gpu.yaml", "--output", "tag"]
-    built = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
-    tag = built.stdout.strip().removeprefix("__tag__:")
-    recipe = (tmp_path / "bentos" / tag.replace(":", "/") / "env" / "docker" / "Dockerfile").read_text()
+    return (bento / "env" / "docker" / "Dockerfile").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [CPU_BENTO, GPU_BENTO])
+def test_an_image_has_uv_before_its_recipe_asks_for_it(bentos: dict[str, Path], file: str) -> None:
+    """BentoML's recipe would call pip, and a CUDA base image has none."""
+    recipe = recipe_of(bentos[file])
+    uv = recipe.index(f"COPY --from=ghcr.io/astral-sh/uv:{PINS['uv']} /uv /usr/local/bin/uv")
+    assert recipe.index("FROM ") < uv < recipe.index("command -v uv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [CPU_BENTO, GPU_BENTO])
+def test_an_image_gets_the_versions_that_the_tests_passed_with(bentos: dict[str, Path], file: str) -> None:
+    recipe = recipe_of(bentos[file])
+    (copied,) = re.findall(r"^COPY \./(\S+) /app/constraints\.txt$", recipe, re.MULTILINE)
+    assert (bentos[file] / copied).read_bytes() == (ROOT / "constraints.txt").read_bytes()
+    assert recipe.index("ENV UV_CONSTRAINT=/app/constraints.txt\n") < recipe.index("install.sh")
+    removed = re.findall(r"^RUN sed -i '/\^([\w-]+)==/d' /app/constraints\.txt$", recipe, re.MULTILINE)
+    pins = {canonicalize_name(name): version for name, version in PINS.items() if name not in removed}
+    wanted = [Requirement(line) for line in yaml.safe_load((ROOT / file).read_text())["python"]["packages"]]
+    unpinned = {each.name for each in wanted} - pins.keys()
+    assert unpinned == ({"cuda-bindings", "onnxruntime-gpu", "tensorrt-cu12"} if file == GPU_BENTO else set())
+    assert [each for each in wanted if each.name in pins and pins[each.name] not in each.specifier] == []
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_gpu_image(server: Server, bentos: dict[str, Path]) -> None:
+    source = bentos[GPU_BENTO]
+    recipe = recipe_of(source)
     assert re.search(r"^FROM nvidia/cuda:12\.[\d.]+-cudnn-runtime-\S+", recipe, re.MULTILINE)
     assert {"EXPOSE 3000", "EXPOSE 3001", "USER bentoml", "STOPSIGNAL SIGTERM"} <= set(recipe.splitlines())
     assert f"ARG BENTO_USER_UID={POD['spec']['securityContext']['runAsUser']}" in recipe
     (check,) = re.findall(r"^HEALTHCHECK [^\n]*\\\n\s*CMD (.*)$", recipe, re.MULTILINE)
-    source = tmp_path / "bentos" / tag.replace(":", "/")
     for port, healthy in ((server.http_url.rpartition(":")[2], True), (str(free_port()), False)):
         environ = {"BENTO_PATH": str(source), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(["sh", "-c", check], env=environ | {"ADAPTSEG_HTTP_PORT": port}, check=False)

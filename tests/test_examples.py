@@ -5,16 +5,21 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from helpers.serving import ROOT, Server, free_port
+from helpers.serving import ROOT, Server, free_port, serving
 
 from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.client import SegmentationClient
 from adaptseg_serve.predictor import load_predictor
 
 EXAMPLES = ROOT / "examples"
@@ -108,15 +113,33 @@ def test_a_missing_camera_is_one_sentence(server: Server) -> None:
     assert "nothing.mp4 can't be opened" in done.stderr.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def ros_node() -> ModuleType:
-    """Imported where there is no ROS."""
-    spec = importlib.util.spec_from_file_location("ros_node", EXAMPLES / "ros_node.py")
+def imported(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def ros_node() -> ModuleType:
+    """Imported where there is no ROS."""
+    return imported("ros_node")
+
+
+def test_a_frame_of_3840x2160_is_small_enough_and_comes_at_its_time(server: Server, tmp_path: Path) -> None:
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 5, (3840, 2160))
+    for _ in range(3):
+        writer.write(cv2.resize(FRAME, (3840, 2160)))
+    writer.release()
+    started = time.monotonic()
+    files = list(imported("webcam").Frames(str(video)))
+    assert time.monotonic() - started >= 0.4  # the third one's time
+    assert len(files) == 3
+    with SegmentationClient(f"grpc://{server.grpc_target}") as client:
+        assert client.segment(files[0]).label_map.shape == (2160, 3840)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
@@ -144,3 +167,77 @@ def test_the_ros_bridge_publishes_under_the_images_own_header(
     assert len(headers) + bridge.skipped <= 20
     for _, label_map in published:
         np.testing.assert_array_equal(label_map, expected)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+@contextmanager
+def feeding(bridge: Any) -> Iterator[None]:
+    """A camera of 20 frames a second, until the block ends; then the bridge is closed."""
+    ended = threading.Event()
+
+    def feed() -> None:
+        while not ended.wait(0.05):
+            bridge.on_image("header", FRAME)
+
+    camera = threading.Thread(target=feed)
+    camera.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        camera.join()
+        bridge.close()
+
+
+def test_a_publish_that_fails_does_not_end_the_bridge(
+    ros_node: ModuleType, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    published: list[np.ndarray] = []
+
+    def publish(header: object, label_map: np.ndarray) -> None:
+        published.append(label_map)
+        if len(published) == 1:
+            raise RuntimeError("the context is gone")
+
+    with feeding(ros_node.Bridge(f"grpc://{server.grpc_target}", publish)):
+        until(lambda: len(published) > 2)
+    assert "another follows in 1 s: the context is gone" in caplog.text
+
+
+@pytest.mark.slow
+def test_streams_wait_for_the_next_service(ros_node: ModuleType, tiny_bundle: Path, tmp_path: Path) -> None:
+    """The bridge begins before there is a service; the first one that comes drains, and another follows."""
+    address, published, video = f"127.0.0.1:{free_port()}", [], tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
+    for _ in range(600):
+        writer.write(FRAME)
+    writer.release()
+    out, errors = tmp_path / "out", tmp_path / "errors"
+
+    def answered() -> int:
+        """By webcam.py's last line."""
+        return int((re.findall(r"'ANSWERED': (\d+)", out.read_text()) or ["0"])[-1])
+
+    bridge = ros_node.Bridge(f"grpc://{address}", lambda header, label_map: published.append(header))
+    webcam: subprocess.Popen[bytes] | None = None
+    try:
+        with feeding(bridge), out.open("wb") as stdout, errors.open("wb") as stderr:
+            for name in ("first", "second"):
+                (tmp_path / name).mkdir()
+                with serving(tiny_bundle, tmp_path / name, ADAPTSEG_GRPC_PORT=address.rpartition(":")[2]):
+                    command = [sys.executable, str(EXAMPLES / "webcam.py"), f"grpc://{address}", str(video)]
+                    webcam = webcam or subprocess.Popen(command, stdout=stdout, stderr=stderr)
+                    before, seen = len(published), answered()
+                    until(lambda before=before: len(published) > before)
+                    until(lambda seen=seen: answered() > seen)
+        assert "shutting down" in errors.read_text()
+    finally:
+        if webcam is not None:
+            webcam.kill()
+            webcam.wait()

@@ -268,7 +268,7 @@ def test_a_deadline_beyond_the_timeout_is_kept_by_us_alone(tiny_bundle: Path, tm
 def test_the_bento_asks_for_what_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bentofile = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-    assert bentofile["python"]["packages"] == project["dependencies"]
+    assert bentofile["python"]["packages"] == project["dependencies"] + project["optional-dependencies"]["otlp"]
 
 
 @pytest.mark.slow
