@@ -240,7 +240,7 @@ def recipe_of(bento: Path) -> str:
 def test_an_image_has_uv_before_its_recipe_asks_for_it(bentos: dict[str, Path], file: str) -> None:
     """BentoML's recipe would call pip, and a CUDA base image has none."""
     recipe = recipe_of(bentos[file])
-    uv = recipe.index(f"COPY --from=ghcr.io/astral-sh/uv:{PINS['uv']} /uv /usr/local/bin/uv")
+    uv = recipe.index(f"COPY --from=astral/uv:{PINS['uv']} /uv /usr/local/bin/uv")
     assert recipe.index("FROM ") < uv < recipe.index("command -v uv")
 
 
