@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.runs import assert_same_run, files_of_at_most, last, started, train, write_tiny
+from helpers.runs import assert_same_run, files_of_at_most, last, run_folder, started, train
 from torch import nn
 
 from adaptseg_training import files
@@ -29,13 +30,13 @@ FRAMES = 4
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = write_tiny(tmp_path_factory.mktemp("failures"))
-    (place / "frames").mkdir()
-    for i in range(FRAMES):
-        pixels = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        cv2.imwrite(str(frame(place, i)), pixels)
-    return place
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with run_folder(tmp_path_factory.mktemp("failures")) as place:
+        (place / "frames").mkdir()
+        for i in range(FRAMES):
+            pixels = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            cv2.imwrite(str(frame(place, i)), pixels)
+        yield place
 
 
 @pytest.fixture(scope="module")

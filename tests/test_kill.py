@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from helpers.runs import assert_same_run, started, train, write_tiny
+from helpers.runs import assert_same_run, run_folder, started, train
 
 from adaptseg_training import files, run
 from adaptseg_training.checkpoint import load_checkpoint, saved_checkpoints
@@ -15,8 +16,9 @@ EVALUATING = ("tiny.yaml", "--run.evaluate-every", "1")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("kill"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with run_folder(tmp_path_factory.mktemp("kill")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers.runs import STEPS, assert_same, last, losses, train, write_tiny
+from helpers.runs import STEPS, assert_same, last, losses, run_folder, train
 from PIL import Image
 
 from adaptseg_training.checkpoint import load_checkpoint, load_generator, load_training_state
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("train"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with run_folder(tmp_path_factory.mktemp("train")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from helpers.runs import (
     free_port,
     last,
     losses,
+    run_folder,
     train,
     train_in_ranks,
-    write_tiny,
 )
 from torch import Tensor, nn
 
@@ -166,8 +167,9 @@ def test_buckets_keep_order_and_types_apart() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("world"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with run_folder(tmp_path_factory.mktemp("world")) as place:
+        yield place
 
 
 TWO = ("tiny.yaml", "--run.batch-size", "2")

@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from helpers.runs import assert_same_run, started_ranks, train_in_ranks, write_tiny
+from helpers.runs import assert_same_run, run_folder, started_ranks, train_in_ranks
 from test_failures import run_out_of_memory
 
 from adaptseg_training.checkpoint import saved_checkpoints
@@ -15,8 +16,9 @@ FLAGS = ("tiny.yaml", "--run.batch-size", "2", "--run.checkpoint-every", "100", 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("ranks"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with run_folder(tmp_path_factory.mktemp("ranks")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

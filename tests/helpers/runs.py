@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import resource
+import shutil
 import socket
 import sys
 import time
@@ -71,6 +72,13 @@ class Child:
             assert self.running, self.said
             assert time.monotonic() < give_up, f"it never happened; it said:\n{self.said}"
             time.sleep(0.01)
+
+
+@contextmanager
+def run_folder(place: Path) -> Iterator[Path]:
+    """`place` for tiny runs, and gone with the tests that made them: a module of them leaves gigabytes."""
+    yield write_tiny(place)
+    shutil.rmtree(place)
 
 
 def write_tiny(folder: Path) -> Path:
