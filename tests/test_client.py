@@ -216,11 +216,13 @@ def test_grpc_calls_are_spread_over_a_names_addresses(tiny_bundle: Path) -> None
             grpc_door(tiny_bundle, predictors[1], grpc_port=port, grpc_host="127.0.0.2"),
             AsyncSegmentationClient(f"grpc://ipv4:127.0.0.1:{port},127.0.0.2:{port}") as client,
         ):
-            for _ in range(8):
+            for _ in range(16):
                 await client.segment(IMAGE)
         return [len(each.batches) for each in predictors]
 
-    assert sorted(asyncio.run(main())) == [4, 4]
+    calls = asyncio.run(main())
+    assert sum(calls) == 16
+    assert min(calls) >= 4, "one address may be connected to a few calls before the other"
 
 
 def test_no_retry_that_would_end_after_the_timeout() -> None:

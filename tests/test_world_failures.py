@@ -11,6 +11,7 @@ from helpers.runs import assert_same_run, run_folder, started_ranks, train_in_ra
 from test_failures import run_out_of_memory
 
 from adaptseg_training.checkpoint import saved_checkpoints
+from adaptseg_training.models import Generator
 
 FLAGS = ("tiny.yaml", "--run.batch-size", "2", "--run.checkpoint-every", "100", "--generator.bn", "reference")
 
@@ -36,7 +37,7 @@ def check_resumes(folder: Path, whole: Path, run: Path) -> None:
 
 def test_memory_runs_out_on_one(folder: Path, whole: Path) -> None:
     run = folder / "runs" / "memory"
-    sabotages = (None, partial(run_out_of_memory, 6))
+    sabotages = (None, partial(run_out_of_memory, Generator, 6))
     (code, said), (other_code, other_said) = train_in_ranks(folder, *FLAGS, "--run.name", run.name, sabotages=sabotages)
     assert (code, other_code, other_said) == (1, 1, "")
     assert "step 3 ran out of memory" in said
