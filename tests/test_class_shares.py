@@ -1,6 +1,7 @@
 """Balanced class shares: the weights against their definition, what the discriminator then sees, and a resume."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_two_processes_see_what_one_does() -> None:
         def __init__(self) -> None:
             super().__init__(0, 2)
 
-        def gather(self, mine):  # type: ignore[no-untyped-def]
+        def gather(self, mine: Any) -> list[Any]:
             other = ClassShares(CLASSES, 4, CPU, World())
             other.follow(labels[4:], logits[2:])
             return [mine, (other._patches, other._target)]
