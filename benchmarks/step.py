@@ -7,6 +7,7 @@ one forward pass of each discriminator for both of its losses. Each other conten
 
     contiguous   tensors in PyTorch's usual layout
     two-forwards the discriminators see the target twice, as the paper writes it
+    dilated      lite0's dilated depthwise convolutions by PyTorch's own kernel, not laid into the batch (CPU only)
     unfused      optimisers of several kernels, PyTorch's choice
     bf16         networks under bfloat16 autocast, losses in float32
     compile      torch.compile of the generator
@@ -25,7 +26,7 @@ from typing import Any
 
 import torch
 from contest import machine, take_turns
-from torch import Tensor
+from torch import Tensor, nn
 
 from adaptseg_training.adaptation import Adaptation, Losses
 from adaptseg_training.batch import Batch
@@ -33,11 +34,12 @@ from adaptseg_training.config import DomainConfig, GeneratorConfig, OptimiserCon
 from adaptseg_training.devices import choose_device
 from adaptseg_training.levels import Level
 from adaptseg_training.losses import TARGET, adversarial_loss, discriminator_accuracy, discriminator_loss
+from adaptseg_training.models.depthwise import DilatedDepthwise
 from adaptseg_training.precision import set_up_arithmetic
 
 CLASSES = 19
 EVERYWHERE = ("fp32", "contiguous", "two-forwards", "unfused", "bf16", "compile")
-ON_CUDA = ("tf32", "deterministic")
+ON_CUDA, ON_CPU = ("tf32", "deterministic"), ("dilated",)
 
 
 class TwoForwards(Adaptation):
@@ -68,6 +70,10 @@ class Contender:
         if name == "contiguous":
             for network in (self._adaptation.generator, self._adaptation.discriminators):
                 network.to(memory_format=torch.contiguous_format)
+        if name == "dilated":
+            for module in self._adaptation.generator.modules():
+                if isinstance(module, DilatedDepthwise):
+                    module.__class__ = nn.Conv2d  # type: ignore[assignment]
         if config.run.compile:
             self._adaptation.generator.compile()
         self.losses: list[dict[str, float]] = []
@@ -120,7 +126,7 @@ def main() -> None:
         target=DomainConfig(size=size),
         run=RunConfig(batch_size=options.batch),
     )
-    names = [*EVERYWHERE, *(ON_CUDA if device.type == "cuda" else ())]
+    names = [*EVERYWHERE, *(ON_CUDA if device.type == "cuda" else ON_CPU)]
     names = [name for name in names if name == "fp32" or not options.only or name in options.only]
     batch = random_batch(size, options.batch).to(device)
     contenders = {name: Contender(name, base, batch, device) for name in names}
@@ -157,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=int, default=2, help="images per domain")
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--threads", type=int, default=0, help="0: as many as PyTorch takes")
-    made.add_argument("--only", nargs="*", choices=[*EVERYWHERE, *ON_CUDA])
+    made.add_argument("--only", nargs="*", choices=[*EVERYWHERE, *ON_CUDA, *ON_CPU])
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+from adaptseg_training.models.depthwise import undilate
 from adaptseg_training.models.features import Features
 
 _FINE_STAGE, _CONV4_STAGE = 1, 4
@@ -27,6 +28,7 @@ class Lite0(nn.Module):
         network = imagenet_network(output_stride=8)
         self.stem = nn.Sequential(network.conv_stem, network.bn1)
         self.blocks = network.blocks
+        undilate(self.blocks)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = _BN_EPS
