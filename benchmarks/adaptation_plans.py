@@ -70,6 +70,7 @@ LAST = ("--optimiser.average", "0")
 """The last weights are scored, as in the paper, and not the presets' average."""
 BF16 = (*QUICK, "--run.precision", "bf16", *ADAMW)
 """A processor with AMX takes a quarter of fp32's time for VGG-16's convolutions in bf16; AdamW needs fewer steps."""
+LITE = (*QUICK, *LAST)
 AMX, AVERAGED = (*BF16, *LAST), (*BF16, "--optimiser.average", "0.99")
 PROFILES = {
     "full": Profile(),
@@ -78,11 +79,23 @@ PROFILES = {
     ),
     # Features of 192x256 images are too small for five halvings: no feature-level row.
     "short": Profile(
-        (*QUICK, *LAST),
+        LITE,
         SMALL,
         rows=("control", "single", "multi", "multi_ls", *BEYOND, "oracle"),
         warm_start=240,
         more=120,
+    ),
+    # Twice the pixels, so that features can be halved five times; from the warm start of "short".
+    "feature": Profile(LITE, LARGE, SMALL, rows=("control", "feature", "single", "multi"), warm_start=240, more=120),
+    # Longer, with the average that a long adversarial run needs.
+    "averaged_long": Profile(
+        (*QUICK, "--optimiser.average", "0.99"),
+        SMALL,
+        rows=("control", "multi_ls", "multi_ls_balanced"),
+        base_flags=LITE,
+        warm_start=480,
+        more=720,
+        evaluate_every=120,
     ),
     "short_vgg16": Profile(
         AMX,
@@ -102,7 +115,7 @@ PROFILES = {
         warm_start=360,
         more=360,
     ),
-    # Twice the pixels, so that features can be halved five times; from the warm start of the others.
+    # As "feature": from the warm start of the others.
     "feature_vgg16": Profile(
         AMX,
         LARGE,

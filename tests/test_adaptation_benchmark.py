@@ -22,6 +22,8 @@ OPTIONS = argparse.Namespace(
 )
 SHORT = [
     "short",
+    "feature",
+    "averaged_long",
     "short_vgg16",
     "averaged_vgg16",
     "feature_vgg16",
@@ -56,7 +58,7 @@ def test_every_row_is_a_command_that_adapts_where_it_should(plans: Any, profile:
     backbone = made.backbone
     rows = [row for row in made.all_rows if made.preset(gap, row) in preset_names()]
     assert "control" in rows or "source_only" in rows
-    assert {"oracle", "single", "multi", "dacs"} < set(rows) if backbone == "lite0" else len(rows) > 3
+    assert {"oracle", "single", "multi", "dacs"} < set(rows) if profile in ("full", "short") else len(rows) >= 3
     for row in rows:
         plan = plans.plan_of(made, gap, row, 3, OPTIONS)
         config = parse_command(plan.arguments)[1]
@@ -149,6 +151,7 @@ def test_a_base_may_be_another_tables(plans: Any) -> None:
 @pytest.mark.parametrize(
     ("profile", "of"),
     [
+        ("feature", "short"),
         ("averaged_vgg16", "short_vgg16"),
         ("feature_vgg16", "short_vgg16"),
         ("fast_discriminator_vgg16", "long_vgg16"),

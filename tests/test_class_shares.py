@@ -76,6 +76,17 @@ def test_the_weighted_source_has_the_targets_shares() -> None:
     )
 
 
+def test_the_targets_shares_are_the_mean_of_all_its_batches() -> None:
+    """Those of late alone would follow a generator that drifts."""
+    shares = ClassShares(CLASSES, 1000, CPU, World())
+    for predicted in (WANTED, (0.1, 0.3, 0.6), (0.3, 0.6, 0.1)):
+        for _ in range(100):
+            scalars = shares.follow(_labels(0), _logits(predicted))
+    mean = torch.tensor([0.3, 0.4, 0.3])
+    torch.testing.assert_close(_shares(shares.weights(_labels(0), CELLS), _labels(0)), mean, atol=2e-3, rtol=0)
+    assert float(scalars["shares/left"]) < 3e-3
+
+
 def test_they_are_the_weights_of_least_relative_entropy() -> None:
     """Entropy balancing has one answer: scipy's, from the dual problem."""
     labels = _labels(1)

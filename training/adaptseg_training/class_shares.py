@@ -7,9 +7,9 @@ source whose classes are as frequent as the target's: a source patch counts in D
 
     w(patch) = exp(sum over classes c of tilt_c * share of c among the patch's labels)
 
-and the tilts are those under which the weighted source has the class shares that the generator predicts on the target:
-entropy balancing (Hainmueller, Political Analysis 20, 2012), the least change of the weights that does it. What is left
-to tell the domains apart by is how the classes lie, not how much there is of them.
+and the tilts are those under which the weighted source has the class shares that the generator predicts on the target,
+on average over the run: entropy balancing (Hainmueller, Political Analysis 20, 2012), the least change of the weights
+that does it. What is left to tell the domains apart by is how the classes lie, not how much there is of them.
 """
 
 import math
@@ -25,8 +25,6 @@ PATCH = 32
 """Side, in pixels, of the patches that the tilts are fitted to: those of a discriminator of probs."""
 IMAGES = 200
 """Latest source images that the tilts are fitted to."""
-MOMENTUM = 0.98
-"""Of the running mean of the target's shares: it sees some fifty batches."""
 LEAST = 1e-4
 """A rarer class is balanced as if it had this share."""
 TINY = 1e-12
@@ -66,7 +64,7 @@ class ClassShares:
             patches = torch.cat([each for each, _ in everyone]).to(seen.device)
             seen = torch.stack([each for _, each in everyone]).mean(0).to(seen.device)
         self._batches += 1
-        self._target = self._target.lerp(seen, max(1 / self._batches, 1 - MOMENTUM))
+        self._target = self._target.lerp(seen, 1 / self._batches)  # the mean of all: it holds against drift
         self._patches = torch.cat([patches, self._patches])[: IMAGES * cells[0] * cells[1]]
         for _ in range(ROUNDS):
             self._tilts = self._held(self._tilts + self._step())
