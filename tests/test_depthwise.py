@@ -10,11 +10,10 @@ from adaptseg_training.models.lite import Lite0
 CHANNELS = 6
 
 
-def _conv(side: int, dilation: int | tuple[int, int], **other: object) -> nn.Conv2d:
-    rows, columns = (dilation, dilation) if isinstance(dilation, int) else dilation
-    padding = (rows * (side // 2), columns * (side // 2))
-    made = nn.Conv2d(CHANNELS, CHANNELS, side, padding=padding, dilation=dilation, groups=CHANNELS, **other)  # type: ignore[arg-type]
-    return made.double()
+def _conv(side: int, dilation: int, bias: bool = True) -> nn.Conv2d:
+    padding = dilation * (side // 2)
+    conv = nn.Conv2d(CHANNELS, CHANNELS, side, padding=padding, dilation=dilation, groups=CHANNELS, bias=bias)
+    return conv.double()
 
 
 def _grads(conv: nn.Conv2d, images: Tensor) -> list[Tensor]:
@@ -29,15 +28,16 @@ def _grads(conv: nn.Conv2d, images: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("size", [(24, 32), (23, 30), (5, 1), (1, 1)], ids=str)
 @pytest.mark.parametrize(
     "conv",
-    [_conv(5, 4, bias=False), _conv(5, 2), _conv(3, 4, bias=False), _conv(3, 3), _conv(3, (1, 2)), _conv(1, 2)],
-    ids=["5x5, 4", "5x5, 2", "3x3, 4", "3x3, 3", "3x3, 1x2", "1x1, 2"],
+    [_conv(5, 4, bias=False), _conv(5, 2), _conv(3, 4, bias=False), _conv(3, 3), _conv(1, 2)],
+    ids=["5x5, 4", "5x5, 2", "3x3, 4", "3x3, 3", "1x1, 2"],
 )
 def test_the_answer_and_every_gradient_are_pytorchs(
     conv: nn.Conv2d, size: tuple[int, int], layout: torch.memory_format
 ) -> None:
     images = torch.randn(3, CHANNELS, *size, dtype=torch.double).contiguous(memory_format=layout)
-    assert DilatedDepthwise.fits(conv)
-    for ours, theirs in zip(_grads(DilatedDepthwise.of(conv), images), _grads(conv, images), strict=True):
+    made = DilatedDepthwise.like(conv)
+    assert made is not None
+    for ours, theirs in zip(_grads(made, images), _grads(conv, images), strict=True):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs)
 
@@ -53,13 +53,33 @@ def test_the_answer_and_every_gradient_are_pytorchs(
         nn.Conv2d(6, 6, 3, 2, padding=2, dilation=2, groups=6),
         nn.Conv2d(6, 6, 4, padding=3, dilation=2, groups=6),
         nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, padding_mode="reflect"),
+        nn.Conv2d(6, 6, 3, padding=(1, 2), dilation=(1, 2), groups=6),
+        nn.Conv2d(6, 6, (3, 5), padding=(2, 4), dilation=2, groups=6),
     ],
-    ids=["undilated", "dense", "multiplied", "shrinking", "padded by word", "strided", "even", "reflecting"],
+    ids=[
+        "undilated",
+        "dense",
+        "multiplied",
+        "shrinking",
+        "padded by word",
+        "strided",
+        "even",
+        "reflecting",
+        "one way",
+        "oblong",
+    ],
 )
 def test_other_convolutions_stay(conv: nn.Conv2d) -> None:
     network = nn.Sequential(conv)
     undilate(network)
     assert network[0] is conv
+
+
+def test_no_random_number_is_drawn() -> None:
+    """Else the heads of a seed would start from other weights than without."""
+    network, before = nn.Sequential(_conv(5, 4)), torch.get_rng_state()
+    undilate(network)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_lite0_computes_its_ten_so_and_keeps_its_parameters_and_answer() -> None:
