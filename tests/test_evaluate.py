@@ -66,7 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["--generator.weights=none", f"--run.dir={tmp_path_factory.mktemp('runs')}"]
     run = open_run(parse_command(["smoke", *flags])[1], "smoke", "adaptseg-train smoke")
     torch.manual_seed(0)
-    save(run, Adaptation(run.config, len(CITYSCAPES), torch.device("cpu")), 1, {})
+    save(run, Adaptation(run.config, len(CITYSCAPES), torch.device("cpu")), 1)
     return run.path
 
 
@@ -142,7 +142,7 @@ def test_evaluates_size_is_the_checkpoints_own(
     flags = ["--generator.weights=none", f"--run.dir={tmp_path}", "--evaluate.size", "64", "96"]
     run = open_run(parse_command(["smoke", *flags])[1], "smoke", "adaptseg-train smoke")
     adaptation = Adaptation(run.config, len(CITYSCAPES), torch.device("cpu"))
-    checkpoint = save(run, adaptation, 1, {})
+    checkpoint = save(run, adaptation, 1)
     assert score(capsys, "--checkpoint", str(checkpoint), "--data.root", str(camvid))["size"] == [64, 96]
     again = score(capsys, "--checkpoint", str(checkpoint), "--data.root", str(camvid), "--size", "32", "64")
     assert again["size"] == [32, 64]

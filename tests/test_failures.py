@@ -14,11 +14,11 @@ import torch
 from helpers.runs import assert_same_run, files_of_at_most, last, run_folder, started, train
 from torch import nn
 
-from adaptseg_training import files
+from adaptseg_training import files, observe
 from adaptseg_training.checkpoint import GENERATOR, saved_checkpoints
 from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.domains import TARGET_SEED
-from adaptseg_training.errors import StorageError
+from adaptseg_training.errors import DataError, StorageError
 from adaptseg_training.models import Discriminator, Generator
 from adaptseg_training.scalars import Scalars
 
@@ -82,6 +82,33 @@ def test_memory_runs_out(folder: Path, whole: Path, network: type[nn.Module], fo
     assert "step 3 ran out of memory" in said
     assert "--run.batch-size" in said
     check_resumes(folder, whole, folder / "runs" / name, said, 2)
+
+
+def fail_to_evaluate(error: Exception) -> None:
+    """The first evaluation ends so."""
+
+    def evaluate(*_: object) -> object:
+        raise error
+
+    observe.evaluate = evaluate  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("unscored", torch.OutOfMemoryError("CUDA out of memory."), "the evaluation ran out of memory: CUDA"),
+        ("unread", DataError("night.png can't be read; mend it."), "the evaluation failed: night.png can't be read"),
+    ],
+)
+def test_an_evaluation_that_fails_is_made_up_for(
+    folder: Path, whole: Path, name: str, error: Exception, match: str
+) -> None:
+    """The resume that the error names has nothing to train, and still has that to do."""
+    code, said = train(folder, *FLAGS, "--run.name", name, sabotage=partial(fail_to_evaluate, error))
+    assert code == 1
+    assert match in said
+    assert "skip-unreadable" not in said
+    check_resumes(folder, whole, folder / "runs" / name, said, 4)
 
 
 def test_an_unreadable_file_is_named(folder: Path, whole: Path) -> None:

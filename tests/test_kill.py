@@ -43,14 +43,15 @@ def die_before(name: str, nth: int) -> None:
     files.flush = flush
 
 
-# Of the save of step 2, in its order: one file is written, all are, the folder is whole but unnamed; it has its name
-# but "best" still points to another (unless step 1 was better); "best" points to it.
+# Of the save and the scoring of step 2, in order: one file is written, all are, the folder is whole but unnamed; it
+# has its name but no score; its score is not yet in it; "best" points to it (unless step 1 was better).
 @pytest.mark.parametrize(
     ("called", "name", "nth"),
     [
         ("one-file", "checkpoints/.step_00000002.saving/generator.safetensors", 1),
         ("unnamed", "checkpoints/.step_00000002.saving", 1),
         ("named", "named/checkpoints", 3),
+        ("recorded", "step_00000002/.checkpoint.json.saving", 1),
         ("marked", "marked/checkpoints", 4),
         ("scored", ".metrics.json.saving", 3),
         ("unborn", ".config.yaml.saving", 1),

@@ -99,9 +99,10 @@ def test_the_best_checkpoint_is_the_one_of_the_highest_score(run: Run) -> None:
     adaptation = Adaptation(run.config, 19, CPU)
     steps = ({"infomax": 0.2, "miou": 0.9}, {"infomax": 0.4, "miou": 0.1}, {"infomax": 0.3, "miou": 0.2}, {})
     for step, metrics in enumerate(steps, 1):
-        save(run, adaptation, step, metrics)
+        save(run, adaptation, step)
         if metrics:
             run.record_metrics(step, metrics)
+            run.record_score(step, metrics)
     assert (run.path / FOLDER / BEST).resolve().name == "step_00000002"
     recorded = json.loads((run.path / "metrics.json").read_text())
     assert (recorded["best_step"], recorded["best_infomax"]) == (2, 0.4)
@@ -115,7 +116,7 @@ def test_it_needs_a_target() -> None:
 
 def test_unlabelled_images_on_the_command_line(run: Run, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
-    save(run, Adaptation(run.config, 19, CPU), 1, {})
+    save(run, Adaptation(run.config, 19, CPU), 1)
     samples = Path(__file__).parents[1] / "adaptseg_serve" / "page" / "samples"
     data = ["--data.dataset", "frames", "--data.root", str(samples), "--data.count", "2", "--size", "64", "96"]
     assert evaluate_command(["--checkpoint", str(run.path), *data]) == 0

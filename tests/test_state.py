@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.runs import files_of_at_most
+from safetensors.torch import load_file
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
@@ -16,7 +17,7 @@ from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError, TrainingError
 from adaptseg_training.run import Run, open_run
-from adaptseg_training.state import check_kept, resume, save
+from adaptseg_training.state import check_kept, diverged, resume, save
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,7 @@ def resumed(run: Run, *flags: str) -> tuple[Run, TrainConfig]:
 
 
 def test_learning_rates_given_on_resume_count(run: Run, adaptation: Adaptation) -> None:
-    save(run, adaptation, 7, {})
+    save(run, adaptation, 7)
     again, config = resumed(
         run, "--optimiser.lr=0.0001", "--optimiser.head-lr-factor=2", "--optimiser.discriminator-lr=0.5"
     )
@@ -55,35 +56,64 @@ def test_learning_rates_given_on_resume_count(run: Run, adaptation: Adaptation) 
 
 
 def test_a_resumed_run_remembers_how_it_was_started(run: Run, adaptation: Adaptation) -> None:
-    save(run, adaptation, 7, {})
+    save(run, adaptation, 7)
     again, _ = resumed(run)
-    checkpoint = load_checkpoint(save(again, adaptation, 8, {}))
+    checkpoint = load_checkpoint(save(again, adaptation, 8))
     assert (checkpoint.preset, checkpoint.command) == ("smoke", "adaptseg-train smoke")
     assert json.loads((checkpoint.path / RECORD).read_text())["resumed"] == ["adaptseg-train --run.resume again"]
 
 
 def test_weights_that_are_no_numbers_are_not_a_checkpoint(run: Run) -> None:
     broken = adapt(run.config)
-    save(run, broken, 1, {})
+    save(run, broken, 1)
     with torch.no_grad():
         next(broken.generator.parameters())[0] = float("nan")
     with pytest.raises(TrainingError, match=r"1 tensors of the generator hold NaN.*--run\.resume.*--optimiser\.lr"):
-        save(run, broken, 2, {})
+        save(run, broken, 2)
     assert find_checkpoint(run.path).name == "step_00000001"
+
+
+def test_a_broken_discriminator_is_not_a_checkpoint_either(run: Run) -> None:
+    """The next step would diverge, and send whoever reads its error back to this one."""
+    broken = adapt(run.config)
+    with torch.no_grad():
+        next(broken.discriminators["main"].parameters())[0] = float("nan")
+    with pytest.raises(TrainingError, match="1 tensors of the discriminators hold NaN"):
+        save(run, broken, 2)
+
+
+def test_what_diverged_last_is_what_is_kept(run: Run, adaptation: Adaptation) -> None:
+    diverged(run, adaptation, 2, "loss is nan")
+    other = adapt(run.config)
+    name, value = next(iter(other.deployed.state_dict().items()))
+    with torch.no_grad():
+        value.fill_(7)
+    diverged(run, other, 2, "loss is nan")
+    kept = load_file(run.path / "checkpoints" / "diverged_00000002" / GENERATOR)
+    assert bool((kept[name] == 7).all())
+
+
+def test_a_score_is_written_into_its_checkpoint(run: Run, adaptation: Adaptation) -> None:
+    folder = save(run, adaptation, 1)
+    assert run.score_of(1) == {}
+    run.record_score(1, {"miou": 0.25})
+    assert run.score_of(1) == load_checkpoint(folder).metrics == {"miou": 0.25}
+    assert (run.path / "checkpoints" / "best").resolve() == folder.resolve()
 
 
 def test_a_full_disk_names_the_last_whole_checkpoint(run: Run, adaptation: Adaptation) -> None:
-    save(run, adaptation, 1, {})
+    save(run, adaptation, 1)
     with files_of_at_most(1 << 20), pytest.raises(TrainingError, match=r"can't be saved.*step_00000001"):
-        save(run, adaptation, 2, {})
+        save(run, adaptation, 2)
     assert find_checkpoint(run.path).name == "step_00000001"
-    assert save(run, adaptation, 2, {}).name == "step_00000002"
+    assert save(run, adaptation, 2).name == "step_00000002"
 
 
 def test_the_best_checkpoint_stays(run: Run, adaptation: Adaptation) -> None:
     run = replace(run, config=replace(run.config, run=replace(run.config.run, keep=1)))
     for step, miou in enumerate([0.1, 0.3, 0.2, 0.25], start=1):
-        save(run, adaptation, step, {"miou": miou})
+        save(run, adaptation, step)
+        run.record_score(step, {"miou": miou})
     assert sorted(p.name for p in (run.path / "checkpoints").glob("step_*")) == ["step_00000002", "step_00000004"]
     assert load_checkpoint(run.path).step == 2
     assert load_checkpoint(run.path / "checkpoints" / "step_00000004" / GENERATOR).step == 4
@@ -91,7 +121,8 @@ def test_the_best_checkpoint_stays(run: Run, adaptation: Adaptation) -> None:
 
 def test_recovery_marks_the_best_and_sweeps(run: Run, adaptation: Adaptation) -> None:
     for step, miou in enumerate([0.1, 0.3, 0.2], start=1):
-        save(run, adaptation, step, {"miou": miou})
+        save(run, adaptation, step)
+        run.record_score(step, {"miou": miou})
     folder = run.path / "checkpoints"
     (folder / "best").unlink()
     (folder / ".best.saving").symlink_to("step_00000001")
@@ -114,7 +145,7 @@ def test_the_command_that_resumes_survives_a_shell(run: Run) -> None:
 
 
 def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptation: Adaptation) -> None:
-    save(run, adaptation, 1, {})
+    save(run, adaptation, 1)
     again, config = resumed(run, "--aux.seg-weight=0", "--aux.adv-weight=0")
     with pytest.raises(CheckpointError, match="On resume no flag may change the network"):
         resume(again, adapt(config))
@@ -123,6 +154,9 @@ def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptatio
 @pytest.mark.parametrize(
     ("before", "flag", "value", "was"),
     [
+        ("--label-set=cityscapes", "label-set", "synthia", "cityscapes"),
+        ("--generator.normalisation=auto", "generator.normalisation", "caffe", "auto"),
+        ("--generator.bn=frozen", "generator.weights", "imagenet", "none"),
         ("--optimiser.average=0.99", "optimiser.average", "0.0", "0.99"),
         ("--optimiser.average=0", "optimiser.average", "0.99", "0.0"),
         ("--self-training.weight=1", "self-training.weight", "0.0", "1.0"),
@@ -138,7 +172,7 @@ def test_flags_under_which_a_checkpoint_means_other_things_are_refused(
     _, config = parse_command(["smoke", "--generator.weights=none", f"--run.dir={tmp_path}", before])
     started = open_run(config, "smoke", "adaptseg-train smoke")
     started.write_config()
-    save(started, adaptation, 1, {})
+    save(started, adaptation, 1)
     again, config = resumed(started, f"--{flag}={value}")
     with pytest.raises(ConfigError, match=rf"--{flag} {value}: the run was trained with {was}, which can't"):
         resume(again, adaptation)
@@ -156,7 +190,7 @@ def test_another_strength_of_average_and_teacher_is_no_other_kind() -> None:
 def test_a_preset_beside_resume_must_be_the_runs_own(run: Run, adaptation: Adaptation, saved: bool) -> None:
     """Before its first checkpoint a run's preset is known by the command on top of its config.yaml."""
     if saved:
-        save(run, adaptation, 1, {})
+        save(run, adaptation, 1)
     flag = f"--run.resume={run.path}"
     assert parse_command(["smoke", flag]) == parse_command([flag])
     assert parse_command([flag])[0] == "smoke"
@@ -181,7 +215,7 @@ def test_a_preset_of_ones_own_may_have_a_blank_in_its_path(run: Run, tmp_path: P
 
 @pytest.mark.parametrize("name", [RECORD, GENERATOR])
 def test_a_damaged_checkpoint_is_named(run: Run, adaptation: Adaptation, name: str) -> None:
-    folder = save(run, adaptation, 1, {})
+    folder = save(run, adaptation, 1)
     (folder / name).write_bytes(b"\x00damaged")
     with pytest.raises(CheckpointError, match="step_00000001"):
         load_checkpoint(run.path)

@@ -3,7 +3,6 @@
 import math
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ from adaptseg_training.data.skipping import Skips
 from adaptseg_training.devices import choose_device
 from adaptseg_training.domains import Domains, open_domains, step_batches
 from adaptseg_training.errors import PeerError
-from adaptseg_training.failures import attempt, end_of_run
+from adaptseg_training.failures import attempt, end_of_run, observing
 from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_code, name_of
 from adaptseg_training.levels import uses_target
 from adaptseg_training.lock import locked
@@ -108,6 +107,8 @@ def train_from(start: int, session: Session) -> int:
     with catching_interrupts(patient=world.size > 1) as interrupt:
         try:
             with closing(Scalars(run.path, start)) if world.is_first else nullcontext() as scalars:
+                if scalars is not None and start and _is_scored(start, session) and not run.score_of(start):
+                    _score(start, session, scalars, interrupt)  # that evaluation did not come to its end
                 ready = Ready(world, interrupt)
                 pin = session.device.type == "cuda"
                 stream = step_batches(run.config, session.domains, start, pin, ready.skipped.append, world)
@@ -143,27 +144,42 @@ def _record(
         bad = ", ".join(f"{name} is {value}" for name, value in losses.items() if not math.isfinite(value))
         raise diverged(run, adaptation, done, bad)
     if due(done, pace.preview_every, stop):
-        scalars.add_picture(done, preview(run, adaptation, domains, device, done))
-    metrics: dict[str, Any] = {}
-    if is_scored(run, domains) and due(done, pace.evaluate_every or stop, stop):
-        metrics = score(run, adaptation, domains, device, done, session.reporter)
-        scalars.add_scores(done, metrics)
-    if metrics or due(done, pace.checkpoint_every, stop):
-        _save(done, session, metrics, interrupt)
+        with observing("the preview"):
+            scalars.add_picture(done, preview(run, adaptation, domains, device, done))
+    scored = _is_scored(done, session)
+    if scored or due(done, pace.checkpoint_every, stop):
+        _save(done, session, interrupt)
+    if scored:  # after the save, for it takes long
+        _score(done, session, scalars, interrupt)
+
+
+def _is_scored(done: int, session: Session) -> bool:
+    """Whether the checkpoint of `done` steps is one to be scored."""
+    pace = session.run.config.run
+    return is_scored(session.run, session.domains) and due(done, pace.evaluate_every or pace.stop_step, pace.stop_step)
+
+
+def _score(done: int, session: Session, scalars: Scalars, interrupt: Interrupt) -> None:
+    """Score the checkpoint of `done` steps, which is saved, and write it down there."""
+    with observing("the evaluation"):
+        metrics = score(session.run, session.adaptation, session.domains, session.device, done, session.reporter)
+    scalars.add_scores(done, metrics)
+    with interrupt.held():
+        session.run.record_score(done, metrics)
 
 
 def _stopped(signal: int, done: int, session: Session, interrupt: Interrupt) -> int:
     """The exit code after `signal`; rank 0 has saved before."""
     if session.world.is_first:
         if done:
-            _save(done, session, {}, interrupt)
+            _save(done, session, interrupt)
         session.reporter.say(f"{name_of(signal)}: stopped after step {done}. Go on with: {session.run.resume_command}")
     return exit_code(signal)
 
 
-def _save(done: int, session: Session, metrics: dict[str, Any], interrupt: Interrupt) -> None:
+def _save(done: int, session: Session, interrupt: Interrupt) -> None:
     with interrupt.held():
-        saved = save(session.run, session.adaptation, done, metrics)
+        saved = save(session.run, session.adaptation, done)
     session.reporter.say(f"step {done}: saved {saved}")
 
 

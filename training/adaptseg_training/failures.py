@@ -1,7 +1,8 @@
 """What happens when a step can't be done: nothing of it stays, and the state before it is saved."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -42,6 +43,23 @@ def attempt(adaptation: Adaptation, step: int, batches: Sequence[Batch], device:
         ) from None
 
 
+@contextmanager
+def observing(what: str) -> Iterator[None]:
+    """Turns what ends `what` (a picture, a score) into a StepError: no weight has changed."""
+    try:
+        yield
+    except DataError as error:
+        raise StepError(f"{what} failed: {error}") from error
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        raise StepError(
+            f"{what} ran out of memory: {str(error).splitlines()[0]} Use a smaller --evaluate.size (without it: "
+            "--target.size) or smaller images to score."
+        ) from None
+
+
 def end_of_run(run: Run, adaptation: Adaptation, done: int, error: Exception) -> TrainingError:
     """Save the state after `done` steps if it is good; `error` and where the state is, in one sentence. For rank 0."""
     if isinstance(error, TrainingError):  # it says so itself
@@ -57,7 +75,7 @@ def _rescued(run: Run, adaptation: Adaptation, done: int) -> str:
     if not adaptation.whole:
         return f"The update broke off; go on from the last checkpoint: {run.resume_command}"
     try:
-        folder = save(run, adaptation, done, {})
+        folder = save(run, adaptation, done)
     except TrainingError as failed:
         return str(failed)
     return f"The state after step {done} is saved in {folder}; go on with: {run.resume_command}"

@@ -31,7 +31,14 @@ from adaptseg_training.checkpoint import (
 )
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import TrainingError
-from adaptseg_training.files import make_folder_atomically, point_to, remove_folder, remove_scraps, write_atomically
+from adaptseg_training.files import (
+    make_folder_atomically,
+    point_to,
+    remove_folder,
+    remove_scraps,
+    write_atomically,
+    writing,
+)
 from adaptseg_training.parsing import to_settings
 
 DIVERGED = "diverged_"
@@ -53,20 +60,23 @@ class Run:
         step: int,
         generator: dict[str, Tensor],
         training: dict[str, Any],
-        metrics: dict[str, Any],
         prefix: str = PREFIX,
     ) -> Path:
-        """Write the checkpoint of `step`, whole or not at all, and drop those no longer kept."""
-        folder = self.path / FOLDER / f"{prefix}{step:08d}"
+        """Write the checkpoint of `step`, whole or not at all, and drop those no longer kept.
+
+        An existing one is left as it is: its steps gave the same. A diverged one is replaced.
+        """
+        folder = self._folder(step, prefix)
 
         def fill(place: Path) -> None:
             save_file({k: v.detach().contiguous() for k, v in generator.items()}, place / GENERATOR)
             torch.save(training, place / TRAINING)
-            (place / RECORD).write_text(json.dumps(self._record(step, metrics), indent=2), encoding="utf-8")
+            (place / RECORD).write_text(json.dumps(self._record(step), indent=2), encoding="utf-8")
 
         try:
+            if prefix == DIVERGED and folder.exists():
+                remove_folder(folder)
             make_folder_atomically(folder, fill)
-            self._mark_best(folder, metrics)
             self._drop_old()
         except (OSError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
@@ -111,7 +121,23 @@ class Run:
         content = {"best_step": best["step"], f"best_{measure}": best.get(measure), "evaluations": evaluations}
         write_atomically(path, json.dumps(content, indent=2).encode())
 
-    def _record(self, step: int, metrics: dict[str, Any]) -> dict[str, Any]:
+    def record_score(self, step: int, metrics: dict[str, Any]) -> None:
+        """Write an evaluation of the saved checkpoint of `step` into it, and point to it if it is the best."""
+        folder = self._folder(step)
+        with writing(folder):
+            record = {**read_record(folder), "metrics": metrics}
+            write_atomically(folder / RECORD, json.dumps(record, indent=2).encode())
+            self._mark_best(folder, metrics)
+            self._drop_old()
+
+    def score_of(self, step: int) -> dict[str, Any]:
+        """What `record_score` wrote into the checkpoint of `step`; nothing if it was not scored."""
+        return dict(read_record(self._folder(step))["metrics"])
+
+    def _folder(self, step: int, prefix: str = PREFIX) -> Path:
+        return self.path / FOLDER / f"{prefix}{step:08d}"
+
+    def _record(self, step: int) -> dict[str, Any]:
         return {
             "step": step,
             "preset": self.preset,
@@ -119,7 +145,7 @@ class Run:
             "resumed": list(self.resumed),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"adaptseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
-            "metrics": metrics,
+            "metrics": {},
             "config": to_settings(self.config),
         }
 

@@ -18,20 +18,22 @@ from adaptseg_training.run import DIVERGED, Run
 # sampler, a worker or a random generator to save beside the step itself.
 
 
-def save(run: Run, adaptation: Adaptation, done: int, metrics: dict[str, Any]) -> Path:
+def save(run: Run, adaptation: Adaptation, done: int) -> Path:
     """Save after `done` steps; returns the checkpoint's folder. TrainingError if a weight is no number any more.
 
     The losses of a step are those before its update: they can be finite when the weights it leaves are not.
     """
-    broken = [name for name, value in adaptation.deployed.state_dict().items() if not value.isfinite().all()]
-    if broken:
-        raise diverged(run, adaptation, done, f"{len(broken)} tensors of the generator hold NaN or infinity")
-    return run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation), metrics)
+    generators = {adaptation.deployed, adaptation.generator}  # with an average or a teacher these are two
+    for name, those in (("generator", generators), ("discriminators", {adaptation.discriminators})):
+        broken = sum(not value.isfinite().all() for each in those for value in each.state_dict().values())
+        if broken:
+            raise diverged(run, adaptation, done, f"{broken} tensors of the {name} hold NaN or infinity")
+    return run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation))
 
 
 def diverged(run: Run, adaptation: Adaptation, done: int, what: str) -> TrainingError:
     """The error to raise when training broke; the broken state is kept where no resume takes it for a good one."""
-    place = run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation), {}, prefix=DIVERGED)
+    place = run.save(done, adaptation.deployed.state_dict(), _training_state(adaptation), prefix=DIVERGED)
     advice = f"--optimiser.lr {run.config.optimiser.lr / 4:g}"
     again = f"start again with {advice}"
     if last_checkpoint(run.path) is not None:
@@ -66,10 +68,14 @@ def resume(run: Run, adaptation: Adaptation) -> int:
 def check_kept(config: TrainConfig, saved: TrainConfig) -> None:
     """ConfigError for flags given on resume under which a checkpoint of the `saved` config would mean other things.
 
-    With an average or a teacher it holds that one and the student apart, without one the student alone; and what an
-    optimiser remembers fits no other one. Another strength of an average or a teacher is no such change.
+    The classes' names and how images are normalised are not in the weights, and which weights it began with says how.
+    With an average or a teacher a checkpoint holds that one and the student apart, without one the student alone; and
+    what an optimiser remembers fits no other one. Another strength of an average or a teacher is no such change.
     """
     for flag, was, now in (
+        ("label-set", saved.label_set, config.label_set),
+        ("generator.weights", saved.generator.weights, config.generator.weights),
+        ("generator.normalisation", saved.generator.normalisation, config.generator.normalisation),
         ("optimiser.average", saved.optimiser.average, config.optimiser.average),
         ("self-training.weight", saved.self_training.weight, config.self_training.weight),
         ("optimiser.algorithm", saved.optimiser.algorithm, config.optimiser.algorithm),
