@@ -186,6 +186,13 @@ GTA5_IDS = _label_ids(CITYSCAPES, CITYSCAPES.id_map, 35)  # Cityscapes' numbers,
 SYNTHIA_IDS = _label_ids(CITYSCAPES, {label_id: i for i, label_id in enumerate(_SYNTHIA_LABEL_IDS)}, 23)
 CROSS_CITY_IDS = _label_ids(CROSS_CITY, CROSS_CITY.id_map, 34)
 CAMVID_IDS = _label_ids(CAMVID, CAMVID.id_map, 12)
+OFFICIAL_IDS = {
+    "cityscapes": CITYSCAPES_IDS,
+    "cross-city": CROSS_CITY_IDS,
+    "synthia": _label_ids(SYNTHIA, SYNTHIA.id_map, 34),
+    "camvid": CAMVID_IDS,
+}
+"""By label set: the numbers of its official label files, those that mean no class included."""
 
 # Where a segmenter with one label set is scored on a data set with another, or trained on its labels:
 # (from, to) -> the train id in `to` of each train id in `from`.

@@ -1,5 +1,6 @@
 """Data sets give what their files hold, in train ids; a position gives the same sample whoever asks, whenever."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,13 +14,17 @@ from hypothesis import strategies as st
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, translation
 from adaptseg_serve.preprocess import PreprocessSpec
+from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import DomainConfig
+from adaptseg_training.data import frames
 from adaptseg_training.data.augment import MAX_ZOOM
 from adaptseg_training.data.domains import open_domain
+from adaptseg_training.data.frames import Frames
 from adaptseg_training.data.loading import SampleStream, batches
 from adaptseg_training.data.prepare import Pair, Preparer, label_table, resize
 from adaptseg_training.data.sample import ImageSet, read_image, read_label_ids
 from adaptseg_training.data.sampler import sample_index
+from adaptseg_training.domains import open_domains
 from adaptseg_training.errors import DataError
 
 SIZE = (48, 64)
@@ -114,6 +119,63 @@ def test_frames_come_from_folders_and_videos(camvid: Path, video: Path) -> None:
     levels = [images[i].image.mean() for i in range(1, 5)]
     assert levels == pytest.approx([0, 60, 120, 180], abs=4)
     assert images[2].name.endswith("drive.avi frame 3")
+
+
+def test_no_more_of_a_video_is_read_than_is_wanted(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    decode = frames._decode
+
+    def decoded(path: Path, first: int, every: int) -> Iterator[object]:
+        for number, frame in enumerate(decode(path, first, every)):
+            read.append(number)
+            yield frame
+
+    monkeypatch.setattr(frames, "_decode", decoded)
+    images = open_domain(DomainConfig("frames", (video, video), every=2, count=3), "target")
+    assert [images[i].name.rpartition(" ")[2] for i in range(len(images))] == ["0", "2", "4"]
+    assert read == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["target", "evaluate"])
+def test_a_video_too_long_for_the_memory_is_a_sentence(video: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """While it is read, not after."""
+    room = sum(frame.jpeg.nbytes for frame in Frames((video,))._frames if not isinstance(frame, Path))
+    monkeypatch.setattr(frames, "MEMORY_LIMIT", room + 1)
+    assert len(open_domain(DomainConfig("frames", (video,)), name)) == 10
+    with pytest.raises(ConfigError, match=rf"drive\.avi up to number 0 .*--{name}\.every, or --{name}\.count"):
+        open_domain(DomainConfig("frames", (video, video)), name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [
+        (
+            ("--evaluate.dataset", "frames", "--evaluate.root", ".", "--evaluate.first", "0"),
+            "--evaluate.dataset has no labels to score on",
+        ),
+        (("--label-set", "lava,ash"), "no translation from 'cityscapes' classes to 'lava,ash'"),
+        (("--source.dataset", "frames", "--source.root", "."), "--source.dataset has no labels"),
+    ],
+)
+def test_labels_that_a_run_will_want_are_asked_for_at_once(
+    video: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], match: str
+) -> None:
+    monkeypatch.chdir(video.parent)
+    with pytest.raises(ConfigError, match=match):
+        open_domains(parse_command(["smoke", *flags])[1])
+
+
+def test_scores_want_a_translation(camvid: Path) -> None:
+    first = ("--evaluate.first", "0")
+    flags = ("--evaluate.dataset", "camvid", "--evaluate.root", str(camvid), "--evaluate.split", "train")
+    open_domains(parse_command(["smoke", *first, *flags])[1])
+    own = camvid / "own.yaml"
+    own.write_text("images: train/images/*.png\nlabels: train/labels/*.png\nclasses: [lava, ash]\nids: {1: lava}\n")
+    flags = (*first, "--evaluate.dataset", "own", "--evaluate.root", str(own), "--evaluate.split", "")
+    with pytest.raises(
+        ConfigError, match=r"--evaluate\.dataset: no translation from 'cityscapes' classes to 'lava,ash'"
+    ):
+        open_domains(parse_command(["smoke", *flags])[1])
 
 
 def test_first_counts_frames_before_every_leaves_any_out(camvid: Path, video: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import CITYSCAPES, IGNORE_ID
+from adaptseg_serve.labels import CITYSCAPES, IGNORE_ID, find_label_set
 from adaptseg_training.cli.common import guarded
 from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.cli.train import train_command
@@ -85,6 +85,17 @@ def test_train_ids_and_label_ids(folder: Path) -> None:
     assert rows(opened(folder, **{**BY_NUMBER, "label_set": "camvid"}, ids="train_ids")) == [0, 1, 2, 3, 4, 5]
     write(folder / "masks/friday/a_ids.png", NUMBERS + 7)
     assert rows(opened(folder, **BY_NUMBER, ids="label_ids")) == [0, 1, 255, 255, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "cross-city", "synthia", "camvid"])
+def test_every_official_number_is_known(folder: Path, name: str) -> None:
+    """adaptseg-data check would call correct files wrong."""
+    path = folder / "official.yaml"
+    path.write_text(yaml.safe_dump({**BY_NUMBER, "label_set": name, "ids": "label_ids"}))
+    labels = list_own(path, "").labels
+    assert labels is not None
+    assert labels.ids.known() == {*range(12 if name == "camvid" else 34), IGNORE_ID}
+    assert labels.ids.id_map == find_label_set(name).id_map
 
 
 def test_classes_of_your_own_translate_by_name(folder: Path) -> None:

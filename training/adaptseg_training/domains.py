@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.labels import translation
 from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import model_size
 from adaptseg_training.config import DomainConfig, TrainConfig
@@ -36,12 +38,28 @@ class Domains:
 
 
 def open_domains(config: TrainConfig) -> Domains:
-    """Open every data set that `config` names; ConfigError says which flag is wrong."""
-    return Domains(
-        source=open_domain(config.source, "source"),
-        target=None if config.target is None else open_domain(config.target, "target"),
-        evaluate=None if (scored := scored_domain(config)) is None else open_domain(scored, "evaluate"),
-    )
+    """Open every data set that `config` names; ConfigError says which flag is wrong.
+
+    That includes what is needed of their labels: a run must not find out at its first evaluation.
+    """
+    source = open_domain(config.source, "source")
+    label_table(source, config.label_set, "source")
+    target = None if config.target is None else open_domain(config.target, "target")
+    evaluate = None
+    if (scored := scored_domain(config)) is not None:
+        evaluate = open_domain(scored, "evaluate")
+        _check_scored(evaluate, config.label_set)
+    return Domains(source, target, evaluate)
+
+
+def _check_scored(images: ImageSet, label_set: str) -> None:
+    """ConfigError unless predictions of `label_set` can be scored on `images`."""
+    if images.label_set is None:
+        raise ConfigError("--evaluate.dataset has no labels to score on; choose a labelled data set or split.")
+    try:
+        translation(label_set, images.label_set)
+    except ValueError as error:
+        raise ConfigError(f"--evaluate.dataset: {error}.") from error
 
 
 def scored_domain(config: TrainConfig) -> DomainConfig | None:

@@ -78,7 +78,7 @@ def _open_whole(domain: DomainConfig, name: str) -> ImageSet:
             count = domain.first + domain.every * (domain.count or DEFAULT_COUNT)
             return RenderedStreets(looks, _drawn_size(domain, name), count)
         case "frames":
-            return Frames(domain.root, domain.first, domain.every)
+            return Frames(domain.root, domain.first, domain.every, domain.count, name)
         case _:
             return ListedImages(list_domain(domain, name))
 

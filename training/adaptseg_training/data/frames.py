@@ -1,6 +1,7 @@
 """Your own road, unlabelled: folders of images, single images, and videos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +35,22 @@ class Frames(Dataset[Sample]):
 
     label_set: str | None = None
 
-    def __init__(self, roots: Sequence[Path], first: int = 0, every: int = 1) -> None:
+    def __init__(
+        self, roots: Sequence[Path], first: int = 0, every: int = 1, count: int = 0, name: str = "target"
+    ) -> None:
+        """count: no more than so many, and no video is read further than that takes; 0: all. name: of the flags."""
         files = _expand(roots)
         images = [p for p in files if not _is_video(p)]
-        self._frames: list[Path | _VideoFrame] = list(images[first::every])
-        before = len(images)
+        self._frames: list[Path | _VideoFrame] = list(images[first::every][: count or None])
+        before, room = len(images), MEMORY_LIMIT
         for video in filter(_is_video, files):
-            frames, length = _video_frames(video, max(0, first - before), every)
+            most = count - len(self._frames) if count else None
+            if most == 0:
+                break
+            frames, length = _video_frames(video, max(0, first - before), every, most, room, name)
             self._frames += frames
             before += length
-            _check_memory(self._frames)
+            room -= sum(frame.jpeg.nbytes for frame in frames)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -84,14 +91,29 @@ def _expand(roots: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _video_frames(path: Path, first: int, every: int) -> tuple[list[_VideoFrame], int]:
-    """Frames `first`, `first + every`, ... of a video, and how many it has in all."""
-    frames, length = [], 0
-    for number, frame in enumerate(_decode(path, first, every)):
-        length = number + 1
-        if frame is not None:
+def _video_frames(
+    path: Path, first: int, every: int, most: int | None, room: int, name: str
+) -> tuple[list[_VideoFrame], int]:
+    """Frames `first`, `first + every`, ... of a video, at most `most`, and how many were gone through.
+
+    ConfigError as soon as they take more than `room` bytes.
+    """
+    frames, length = list[_VideoFrame](), 0
+    with closing(_decode(path, first, every)) as decoded:
+        for number, frame in enumerate(decoded):
+            length = number + 1
+            if frame is None:
+                continue
             jpeg = np.asarray(cv2.imencode(".jpg", frame, _JPEG)[1], np.uint8)
             frames.append(_VideoFrame(f"{path} frame {number}", jpeg))
+            room -= jpeg.nbytes
+            if room < 0:
+                raise ConfigError(
+                    f"the frames of {path} up to number {number} would take more than {MEMORY_LIMIT >> 30} GiB of "
+                    f"memory, all videos together. Take fewer: a larger --{name}.every, or --{name}.count."
+                )
+            if len(frames) == most:
+                break
     if not length or (first < length and not frames):
         raise _unreadable(path)
     return frames, length
@@ -101,7 +123,7 @@ def _unreadable(video: Path) -> DataError:
     return DataError(f"{video} is not a readable video. Convert it: ffmpeg -i {video.name} out.mp4")
 
 
-def _decode(path: Path, first: int, every: int) -> Iterator[NDArray[np.uint8] | None]:
+def _decode(path: Path, first: int, every: int) -> Generator[NDArray[np.uint8] | None]:
     """Frame by frame: (H, W, 3) uint8 BGR of `first`, `first + every`, ...; None for others and for unreadable ones."""
     video = cv2.VideoCapture(str(path))
     try:
@@ -113,11 +135,3 @@ def _decode(path: Path, first: int, every: int) -> Iterator[NDArray[np.uint8] | 
             number += 1
     finally:
         video.release()
-
-
-def _check_memory(frames: Sequence[Path | _VideoFrame]) -> None:
-    held = sum(f.jpeg.nbytes for f in frames if isinstance(f, _VideoFrame))
-    if held > MEMORY_LIMIT:
-        raise ConfigError(
-            f"{len(frames)} video frames take more than {MEMORY_LIMIT >> 30} GiB; take fewer with --target.every."
-        )

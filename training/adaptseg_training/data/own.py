@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_serve.labels import LABEL_SETS, LabelIds, LabelSet, find_label_set
+from adaptseg_serve.labels import LABEL_SETS, OFFICIAL_IDS, LabelIds, LabelSet, find_label_set
 from adaptseg_training.data.colors import MOST, ColorReader, parse_color
 from adaptseg_training.data.globs import counterpart, find_files, is_glob, wildcards
 from adaptseg_training.data.listing import Labels, Listing
@@ -128,7 +128,7 @@ def _number_ids(own: _Own, label_set: LabelSet) -> LabelIds:
         case "train_ids":
             return LabelIds(label_set.name, {c.train_id: c.train_id for c in label_set.classes})
         case "label_ids":
-            return LabelIds(label_set.name, label_set.id_map)
+            return OFFICIAL_IDS.get(label_set.name) or LabelIds(label_set.name, label_set.id_map)
     names = _by_class(own, "ids", label_set)
     for number in names:
         if not isinstance(number, int) or not 0 <= number <= 255:
