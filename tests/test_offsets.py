@@ -42,7 +42,7 @@ def test_words_become_numbers() -> None:
     [
         (["vegatation=-2"], "perhaps you meant 'vegetation'"),
         (["zebra=1"], "there are road, sidewalk"),
-        (["road"], "no class ''"),
+        (["road"], "say CLASS=NUMBER, for example road=-1"),
         (["road=much"], "road=-1"),
         (["road=nan"], "a few units"),
         (["road=1e9"], "a few units"),

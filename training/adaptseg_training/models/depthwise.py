@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # the former since torch 2.7
 _KIND = ("out_channels", "groups", "kernel_size", "stride", "padding", "dilation", "padding_mode")
 
 
 class DilatedDepthwise(nn.Conv2d):
     """nn.Conv2d for a depthwise one of stride 1 that keeps the image's size; the same parameters, the same result.
 
-    Only the CPU's eager mode is computed otherwise: an exported or compiled graph has the convolution as it is.
+    Only the CPU computes it otherwise; an exported graph has the convolution as it is.
     """
 
     def __init__(self, channels: int, side: int, dilation: int, bias: bool, device: str | None = None) -> None:
@@ -37,7 +38,7 @@ class DilatedDepthwise(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        if input.device.type != "cpu" or torch.compiler.is_compiling():
+        if input.device.type != "cpu" or _is_exporting():
             return super().forward(input)
         images, _, height, width = input.shape
         step = self.dilation[0]

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adaptseg_training.models.upsample import upsample
+
 WIDTH = 48
 """Channels between the two convolutions."""
 
@@ -25,7 +27,7 @@ class Detail(nn.Module):
         nn.init.zeros_(self.change.bias)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        scores = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=True)
+        scores = upsample(coarse, (fine.shape[-2], fine.shape[-1]))
         seen = torch.cat([scores.softmax(1), fine], 1)
         change: Tensor = self.change(functional.relu(self.mix(seen)))
         return scores + change

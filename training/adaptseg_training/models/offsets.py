@@ -20,7 +20,9 @@ def parse_offsets(words: Sequence[str], labels: LabelSet) -> dict[str, float]:
     """("vegetation=-2", "sidewalk=1.5") -> {"vegetation": -2.0, "sidewalk": 1.5}; ConfigError says what is wrong."""
     offsets: dict[str, float] = {}
     for word in words:
-        name, _, number = word.rpartition("=")
+        name, equals, number = word.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--class-offsets {word}: say CLASS=NUMBER, for example {labels.names[0]}=-1.")
         if name not in labels.names:
             close = difflib.get_close_matches(name, labels.names, 1)
             hint = f"perhaps you meant {close[0]!r}" if close else f"there are {', '.join(labels.names)}"
