@@ -29,7 +29,7 @@ from statistics import mean, stdev
 from typing import Any, get_args
 
 from adaptation_panels import draw_panels
-from adaptation_plans import PROFILES, SPLITS, Gap, Plan, place, plan_of
+from adaptation_plans import PROFILES, SPLITS, Gap, Plan, Profile, place, plan_of
 from adaptation_plots import draw
 from contest import machine
 
@@ -41,12 +41,12 @@ from adaptseg_training.presets import preset_names
 def main() -> int:
     options = _options()
     profile = PROFILES[options.profile]
+    rows = _with_their_starts(profile, options.rows)
     results: list[dict[str, Any]] = []
     for seed in options.seeds:
         for gap in options.gaps:
             for row in profile.all_rows:
-                left_out = options.rows and row not in ("base", *options.rows)
-                if left_out or profile.preset(gap, row) not in preset_names():
+                if row not in rows or profile.preset(gap, row) not in preset_names():
                     continue
                 plan = plan_of(profile, gap, row, seed, options)
                 _train(plan, place(row, options))
@@ -66,7 +66,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--gaps", nargs="+", choices=get_args(Gap), default=["streets_to_camvid"])
     parser.add_argument("--rows", nargs="+", default=[], help="only these rows")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    return parser.parse_args()
+    options = parser.parse_args()
+    for row in options.rows:
+        if row not in (known := PROFILES[options.profile].all_rows):
+            parser.error(f"--rows {row}: profile {options.profile} has {', '.join(known)}")
+    if options.streets is None and "streets_to_camvid" in options.gaps:
+        parser.error("--streets is missing; the gap streets_to_camvid trains on them (or choose --gaps day_to_dusk)")
+    return options
+
+
+def _with_their_starts(profile: Profile, rows: Sequence[str]) -> set[str]:
+    """`rows` (all of the profile's if empty) and those that they go on from."""
+    if not rows:
+        return set(profile.all_rows)
+    first = {profile.second[row][1] for row in rows if row in profile.second}
+    return {*rows, *first, *(("base",) if profile.warm_start else ())}
 
 
 def _train(plan: Plan, out: Path) -> None:

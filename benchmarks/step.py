@@ -28,6 +28,7 @@ import torch
 from contest import machine, take_turns
 from torch import Tensor, nn
 
+from adaptseg_serve.memory import keep_freed_memory
 from adaptseg_training.adaptation import Adaptation, Losses
 from adaptseg_training.batch import Batch
 from adaptseg_training.config import DomainConfig, GeneratorConfig, OptimiserConfig, RunConfig, TrainConfig
@@ -117,6 +118,7 @@ def main() -> None:
     options = parser().parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as every run does
     device = choose_device("auto")
     size: tuple[int, int] = (options.size[0], options.size[1])
     base = TrainConfig(

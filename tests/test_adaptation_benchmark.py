@@ -136,6 +136,30 @@ def test_a_run_of_another_profile_is_not_taken_for_this_ones(adaptation: Any, pl
         adaptation._train(long, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--streets", "streets", "--rows", "singel"], "--rows singel: profile short has base, control, single, multi"),
+        ([], "--streets is missing"),
+        (["--gaps", "day_to_dusk", "--rows", "dacs_stage2"], "profile short has"),
+    ],
+)
+def test_what_can_not_be_run_is_said_at_once(
+    adaptation: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["adaptation.py", "--camvid", "camvid", "--out", "out", *words])
+    with pytest.raises(SystemExit):
+        adaptation._options()
+    assert said in capsys.readouterr().err
+
+
+def test_a_row_brings_what_it_starts_from(adaptation: Any, plans: Any) -> None:
+    long = plans.PROFILES["long_vgg16"]
+    assert adaptation._with_their_starts(long, ["dacs_stage2"]) == {"base", "single_ls", "dacs_stage2"}
+    assert adaptation._with_their_starts(long, []) == set(long.all_rows)
+    assert adaptation._with_their_starts(plans.PROFILES["full"], ["multi"]) == {"multi"}
+
+
 def test_a_base_may_be_another_tables(plans: Any) -> None:
     options = argparse.Namespace(**{**vars(OPTIONS), "bases": Path("other")})
     made = plans.PROFILES["averaged_long_vgg16"]
