@@ -48,5 +48,8 @@ def test_a_broken_sweep_goes_on_and_ends_with_the_table(tmp_path: Path) -> None:
         config = read_record(run / "checkpoints" / "step_00000002")["config"]
         assert config["main"]["adv_weight"] == float(value)
     assert read_record(done / "checkpoints" / "step_00000002")["resumed"]
+    before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*")}
+    assert train(folder, *argv, "--run.stop-step", "2")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*")} == before, "done is only read"
     assert "mIoU %" in said
     assert said.count("runs/tiny_main.adv-weight_") >= 2

@@ -215,10 +215,6 @@ class Adaptation:
             losses[f"disc_source/{name}"] = 2 * loss.detach()
             losses[f"disc_accuracy/{name}"] += discriminator_accuracy(gan, scores, SOURCE) / 2
 
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) uint8 RGB -> logits by level, (N, classes, H, W) float, upsampled."""
-        return self._upsampled(self.generator, images)
-
     def _upsampled(self, generator: nn.Module, images: Tensor) -> dict[str, Tensor]:
         seen = self._run(generator, images)
         return {level.name: upsample(seen.of(level.name), _size(images)) for level in self.levels}

@@ -130,8 +130,12 @@ def measured(
     yield ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     yield memory(device)
     step_s, wait_s = statistics.fmean(seconds[WARM_UP:]), statistics.fmean(waits[WARM_UP:])
-    hours = step_s * config.run.stop_step / 3600
-    yield f"{step_s:.3g} s a step, after {wait_s:.2g} s for data, which {config.run.workers} workers load meanwhile"
+    workers = config.run.workers
+    meanwhile = f"which {workers} workers load meanwhile" if workers else "which the training process loads itself"
+    hours = (step_s if workers else step_s + wait_s) * config.run.stop_step / 3600
+    yield f"{step_s:.3g} s a step, after {wait_s:.2g} s for data, {meanwhile}"
+    if config.run.compile:
+        yield "these steps were not compiled; --run.compile takes a minute first, and less for each after"
     yield f"{config.run.stop_step} steps: about {duration(hours)} of this device, checkpoints and scores not counted"
 
 

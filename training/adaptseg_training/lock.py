@@ -1,5 +1,6 @@
 """One process at a time in a run's folder."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -37,7 +38,12 @@ def _take(descriptor: int, run: Path) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or f"another process ({error})"
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise ConfigError(
+                f"{run} can't be locked for one process alone: {error}. Its file system may have no locks; "
+                "choose another --run.dir."
+            ) from error
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
         raise ConfigError(
             f"{run} is in use by {holder}. Wait until it is done or end it, or choose another --run.name."
         ) from error

@@ -21,11 +21,12 @@ def draw_previews(predictor: Predictor, spec: PreprocessSpec, labels: LabelSet, 
     strips = []
     for index in np.linspace(0, len(images) - 1, min(rows, len(images))).astype(int):
         try:
-            image = fit_height(images[int(index)].image, _ROW_HEIGHT)
+            image = images[int(index)].image
         except DataError:  # training meets the file as well: it names it, and ends or skips it as the flags say
             continue
-        label_map = predictor.predict(spec.resize_image(image)[None], [(image.shape[0], image.shape[1])])[0]
-        strips.append(np.hstack([image, labels.palette()[label_map]]))
+        shown = fit_height(image, _ROW_HEIGHT)
+        label_map = predictor.predict(spec.resize_image(image)[None], [(shown.shape[0], shown.shape[1])])[0]
+        strips.append(np.hstack([shown, labels.palette()[label_map]]))
     return stack([*strips, legend(labels, max([s.shape[1] for s in strips], default=2 * _ROW_HEIGHT))])
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from torch import nn
 
-from adaptseg_serve.bundle import MANIFEST, open_bundle
+from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator, model_size
 from adaptseg_training.devices import choose_device
 from adaptseg_training.generator_predictor import GeneratorPredictor
+from adaptseg_training.models.from_bundle import is_bundle
 from adaptseg_training.models.generator import preprocess_spec
 from adaptseg_training.models.offsets import add_offsets, parse_offsets
 
@@ -33,7 +34,7 @@ class Subject:
 
 def open_subject(path: Path, size: Size | None = None, device: str = "cpu") -> Subject:
     """The bundle, checkpoint or run in folder `path`, to see images at `size` (None: its own)."""
-    return bundle_subject(path, size) if (path / MANIFEST).is_file() else checkpoint_subject(path, size, device)
+    return bundle_subject(path, size) if is_bundle(str(path)) else checkpoint_subject(path, size, device)
 
 
 def bundle_subject(path: Path, size: Size | None = None) -> Subject:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaptseg_serve.errors import ConfigError
-from adaptseg_training.checkpoint import last_checkpoint
+from adaptseg_training.checkpoint import last_checkpoint, read_record
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.engine import train
 from adaptseg_training.parsing import PROG
@@ -74,7 +74,10 @@ def _pairs(sweep: str) -> list[tuple[str, str]]:
 
 def _train(member: Member, parse: ParseCommand) -> int:
     preset, config = parse(member.argv)
-    if last_checkpoint(member.path) is not None:
+    if (last := last_checkpoint(member.path)) is not None:
+        record = read_record(last)
+        if record["step"] >= config.run.stop_step and (record["metrics"] or config.evaluate is None):
+            return 0
         config = replace(config, run=replace(config.run, resume=member.path))
     return train(config, preset=preset, command=shlex.join([PROG, *member.argv]))
 
