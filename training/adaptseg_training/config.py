@@ -157,7 +157,8 @@ class RunConfig:
     stop_step: int = 150_000
     """Last step; may be less than optimiser.schedule_steps, as in the paper."""
     batch_size: int = 1
-    """Images per domain and batch, of all processes together: torchrun shares them out, the training stays the same."""
+    """Images per domain and batch, of all processes together: torchrun shares them out, and the training stays the same
+    (but which classes self-training mixes, and `bn: reference`'s statistics, are each process's own)."""
     seed: int = 1234
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ...; under torchrun each process takes the GPU of its number."""
