@@ -93,9 +93,9 @@ PROFILES = {
         SMALL,
         rows=("control", "multi_ls", "multi_ls_balanced"),
         base_flags=LITE,
-        warm_start=480,
-        more=720,
-        evaluate_every=120,
+        warm_start=360,
+        more=540,
+        evaluate_every=90,
     ),
     "short_vgg16": Profile(
         AMX,
