@@ -67,14 +67,19 @@ def parse_manifest(raw: bytes, folder: Path) -> dict[str, Any]:
             "Export the checkpoint again with this release, or install the release that wrote the bundle."
         )
     wrong = [k for k, kind in _REQUIRED.items() if not isinstance(manifest.get(k), kind)]
-    if not (wrong or (manifest["name"].isprintable() and 0 < len(manifest["name"]) <= 200)):
-        wrong = ["name"]  # it goes into log lines and metrics as it is
+    if not wrong and not is_name(manifest["name"]):
+        wrong = ["name"]
     if wrong:
         raise BundleError(
             f"{path}: missing or malformed: {', '.join(wrong)}; docs/bundle-format.md lists the fields. "
             "Export the checkpoint again with adaptseg-export."
         )
     return manifest
+
+
+def is_name(text: str) -> bool:
+    """Whether a bundle may have this name: it goes into log lines and metrics as it is."""
+    return text.isprintable() and 0 < len(text) <= 200
 
 
 def check_artifacts(folder: Path, manifest: dict[str, Any]) -> None:

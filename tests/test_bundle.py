@@ -9,7 +9,7 @@ from helpers.tiny_bundle import write_tiny_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptseg_export.writer import Record, write_bundle
+from adaptseg_export.writer import Record, check_place, write_bundle
 from adaptseg_serve.bundle import MANIFEST, MODEL, open_bundle
 from adaptseg_serve.bundle_files import MAX_MANIFEST_BYTES, file_record
 from adaptseg_serve.errors import BundleError
@@ -97,7 +97,7 @@ def test_file_names_that_leave_the_folder_are_refused(folder: Path, name: str) -
 def test_a_link_is_not_followed(folder: Path) -> None:
     (folder / MODEL).rename(folder.parent / "elsewhere.onnx")
     (folder / MODEL).symlink_to(folder.parent / "elsewhere.onnx")
-    with pytest.raises(BundleError, match="not there"):
+    with pytest.raises(BundleError, match=r"symbolic link, .* cp -rL .*/tiny COPY"):
         open_bundle(folder)
 
 
@@ -205,6 +205,36 @@ def test_writing_never_replaces_something_else(tmp_path: Path, folder: Path) -> 
     with pytest.raises(BundleError, match="exists"):
         write_bundle(keep, folder / MODEL, record, overwrite=True)
     assert (keep / "a.jpg").read_bytes() == b"mine"
+
+
+def test_what_could_not_be_swapped_is_refused_before_the_long_part(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(folder)
+    with pytest.raises(BundleError, match="current is a link, which can't be replaced"):
+        check_place(link, overwrite=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="packaged names the packaged model"):
+        check_place(Path("./packaged"), overwrite=False)
+
+
+def test_a_bundle_that_could_not_be_replaced_is_back(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = open_bundle(folder).version, Path.rename
+
+    def fail_once(path: Path, target: Path) -> Path:
+        if target == folder and "-old-" not in path.name:
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    record = Record(name="new", preprocess=PreprocessSpec((48, 64)), labels=CAMVID)
+    with pytest.raises(OSError, match="No space"):
+        write_bundle(folder, folder / MODEL, record, overwrite=True)
+    assert open_bundle(folder).version == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_overwriting_leaves_one_whole_bundle_and_nothing_beside_it(tmp_path: Path, folder: Path) -> None:

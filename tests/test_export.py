@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from adaptseg_export.cli import main
 from adaptseg_export.deployment import Deployment, MainLevel
+from adaptseg_export.export import command_without_folders, without_folders
 from adaptseg_export.graph import write_graph
 from adaptseg_export.labelled import name_of, open_labelled
 from adaptseg_export.parity import Comparison, Parity, ParityError, compare, require
@@ -30,6 +31,8 @@ from adaptseg_training.data.rendered import SCORED_COUNT
 from adaptseg_training.errors import DataError
 from adaptseg_training.models import Generator, build_generator
 from adaptseg_training.parsing import to_settings
+
+SAMPLES = Path(__file__).parents[1] / "adaptseg_serve" / "page" / "samples"
 
 SIZE = (64, 96)
 LITE = GeneratorConfig(backbone="lite0", weights="none")
@@ -48,7 +51,7 @@ def checkpoint(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("checkpoint")
     config = replace(TrainConfig(), generator=LITE, source=DomainConfig(size=SIZE, root=(Path("/home/me/streets"),)))
     record = {"step": 7, "preset": "smoke", "command": "adaptseg-train smoke --source.root /home/me/streets"}
-    (folder / RECORD).write_text(json.dumps({**record, "metrics": {}, "config": to_settings(config)}))
+    (folder / RECORD).write_text(json.dumps({**record, "metrics": {"miou": 0.5}, "config": to_settings(config)}))
     save_file(generator.state_dict(), folder / GENERATOR)
     return folder
 
@@ -105,6 +108,25 @@ def test_no_folder_of_the_exporting_machine_travels(bundle: Path) -> None:
     assert "/home/me" not in (bundle / MANIFEST).read_text()
     model = (bundle / MODEL).read_bytes()
     assert b".py" not in model, "stack traces of the exporter"
+
+
+def test_only_what_is_a_path_loses_its_folders() -> None:
+    settings = {"label_set": "road,car/van", "source": {"root": ["/data/a", "b/c"], "split": "rome/train"}}
+    settings |= {"generator": {"weights": "/w/vgg.safetensors"}}
+    assert without_folders(settings) == {
+        "label_set": "road,car/van",
+        "source": {"root": ["a", "c"], "split": "rome/train"},
+        "generator": {"weights": "vgg.safetensors"},
+    }
+    command = "adaptseg-train /my/own.yaml --target.root=/data/frames --source.root /a/b c/d --source.split rome/train"
+    expected = "adaptseg-train own.yaml --target.root=frames --source.root b d --source.split rome/train"
+    assert command_without_folders(command) == expected
+
+
+def test_a_score_of_the_training_is_none_of_the_graph(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    assert "during training" in opened.manifest["metrics"], "the checkpoint was scored"
+    assert opened.parity()["artifacts"][MODEL]["miou"] == {}
 
 
 def test_the_graph_is_self_contained_opset_18_without_the_aux_head(bundle: Path, generator: Generator) -> None:
@@ -193,6 +215,16 @@ def test_an_existing_folder_is_kept(checkpoint: Path, bundle: Path, capsys: pyte
         ("FILE/bundle", 1, "can't be written: "),
         ("NEW --size 0 0", 2, "--size is 0 0; height and width must be 32 or more"),
         ("NEW --size -8 40", 2, "--size is -8 40"),
+        (
+            "NEW --size 4200 4200",
+            2,
+            "--size is 4200 4200; a bundle's input has at most 8192 a side and 16777216 in all",
+        ),
+        ("NEW --size 32 8224", 2, "at most 8192 a side"),
+        ("NEW --name " + "a" * 201, 2, "--name must have 1 to 200 printable characters"),
+        ("NEW --precisions fp16 fp16 --score streets - day", 2, "--precisions fp16 fp16: name each once"),
+        ("NEW --score frames TAKEN -", 2, "holds no image and no video"),
+        ("NEW --score frames SAMPLES -", 2, "--score: this data set has no labels to score on"),
         ("NEW --precisions int8", 2, "add --score DATASET ROOT SPLIT"),
         ("NEW --baseline CHECKPOINT", 2, "--baseline is scored on the images of --score"),
         ("NEW --score camvid TAKEN val", 2, "taken/val/images. Expected: "),
@@ -211,6 +243,7 @@ def test_what_can_not_be_is_refused_before_the_checkpoint_is_read(
     (tmp_path / "file").write_text("")
     for name in ("taken", "file", "new"):
         flags = flags.replace(name.upper(), str(tmp_path / name))
+    flags = flags.replace("SAMPLES", str(SAMPLES))
     assert main(["no-checkpoint", *flags.replace("OUT", str(bundle)).split()]) == code
     said = capsys.readouterr().err
     assert says in said

@@ -55,6 +55,13 @@ def test_what_was_recorded_verifies_again(tmp_path: Path, tiny_bundle: Path) -> 
     assert not any(check.fault for check in checks if not check.agreement.runtime.endswith("bf16"))
 
 
+def test_only_what_is_asked_for_is_loaded(tiny_bundle: Path) -> None:
+    """An engine that nobody asked for takes minutes."""
+    said: list[str] = []
+    assert list(load_those_here(open_bundle(tiny_bundle), said.append, 1, only=())) == ["onnxruntime-cpu"]
+    assert not said
+
+
 def test_a_graph_that_says_other_things_than_the_record_fails(tmp_path: Path, tiny_bundle: Path) -> None:
     agreement = own_agreement(open_bundle(tiny_bundle))
     other = write_tiny_bundle(tmp_path / "other", SIZE, seed=5)

@@ -23,7 +23,7 @@ from adaptseg_export.checks import check_bench, check_found
 from adaptseg_export.options import BenchOptions, parse_bench
 from adaptseg_export.probes import street
 from adaptseg_export.report import wide_console
-from adaptseg_export.verify import REFERENCE, Check, load_those_here, takes, verify
+from adaptseg_export.verify import RUNTIMES, Check, load_those_here, takes, verify
 from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.predictor import Predictor, load_predictor, warm_up
 from adaptseg_training.cli.common import guarded
@@ -50,9 +50,9 @@ def bench_command(words: Sequence[str]) -> int:
 def measure(options: BenchOptions) -> list[dict[str, Any]]:
     """One row for each runtime and shape, JSON values; the reference runtime first."""
     bundle = open_bundle(options.bundle)
-    found = load_those_here(bundle, lambda line: print(line, file=sys.stderr), options.threads)
-    check_found(options.runtimes, list(found))
-    predictors = {name: p for name, p in found.items() if name in (options.runtimes or found) or name == REFERENCE}
+    only = options.runtimes or tuple(RUNTIMES)
+    predictors = load_those_here(bundle, lambda line: print(line, file=sys.stderr), options.threads, only)
+    check_found(options.runtimes, list(predictors))
     scores = _mious(bundle, predictors, options)
     shapes = [(batch, *size) for size in _sizes(bundle, options) for batch in options.batches]
     rows: list[dict[str, Any]] = []
@@ -88,11 +88,15 @@ def take_turns(
     return times
 
 
-def peak_memory_mb(bundle: Path, runtime: str, shape: Shape, threads: int) -> float:
-    """Rise of the peak resident size over loading `runtime` and one run, in a fresh process."""
+def peak_memory_mb(bundle: Path, runtime: str, shape: Shape, threads: int) -> float | None:
+    """Rise of the peak resident size over loading `runtime` and one run, in a fresh process; None if that failed."""
     words = [sys.executable, "-m", "adaptseg_export.bench", "--memory", str(bundle), runtime, str(threads)]
     done = subprocess.run([*words, *map(str, shape)], capture_output=True, text=True, check=False)
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else float("nan")
+    if done.returncode == 0:
+        return float(done.stdout.split()[-1])
+    why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    print(f"{runtime}: its memory was not measured ({why})", file=sys.stderr)
+    return None
 
 
 def _memory(words: Sequence[str]) -> None:
@@ -105,7 +109,9 @@ def _memory(words: Sequence[str]) -> None:
 
 def _status_mb(field: str) -> float:
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return int(found.group(1)) / 1024 if found else float("nan")
+    if found is None:
+        raise OSError(f"/proc/self/status says nothing of {field}")
+    return int(found.group(1)) / 1024
 
 
 def _sizes(bundle: Bundle, options: BenchOptions) -> list[tuple[int, int]]:
@@ -120,7 +126,7 @@ def _mious(bundle: Bundle, predictors: Mapping[str, Predictor], options: BenchOp
     return mious(bundle, predictors, options.score)
 
 
-def _row(check: Check, shape: Shape, times: list[float], memory: float, miou: float | None) -> dict[str, Any]:
+def _row(check: Check, shape: Shape, times: list[float], memory: float | None, miou: float | None) -> dict[str, Any]:
     agreement = check.agreement
     p50, p99 = (float(np.quantile(times, q)) for q in (0.5, 0.99))
     return {
@@ -130,7 +136,7 @@ def _row(check: Check, shape: Shape, times: list[float], memory: float, miou: fl
         "p50_ms": round(1e3 * p50, 2),
         "p99_ms": round(1e3 * p99, 2),
         "images_per_second": round(shape[0] / p50, 2),
-        "peak_mb": round(memory, 1),
+        "peak_mb": None if memory is None else round(memory, 1),
         "agreement": agreement.pixels,
         "sure_agreement": agreement.sure,
         "miou": miou,
@@ -154,7 +160,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     ):
         table.add_column(heading, justify="left" if heading in ("runtime", "graph") else "right")
     for row in rows:
-        cells = (row["p50_ms"], row["p99_ms"], row["images_per_second"], row["peak_mb"])
+        peak = "" if row["peak_mb"] is None else row["peak_mb"]
+        cells = (row["p50_ms"], row["p99_ms"], row["images_per_second"], peak)
         miou = "" if row["miou"] is None else f"{row['miou']:.4f}"
         shares = (f"{row['agreement']:.3%}", f"{row['sure_agreement']:.3%}", miou)
         table.add_row(row["runtime"], row["graph"], " x ".join(map(str, row["shape"])), *map(str, cells), *shares)

@@ -7,15 +7,25 @@ from adaptseg_export.probes import image_files
 from adaptseg_export.verify import RUNTIMES
 from adaptseg_export.writer import check_place
 from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.manifest import MAX_INPUT_PIXELS, is_name
 
-LEAST_SIDE = 32
-"""Of an image that a generator is asked for, in pixels."""
+LEAST_SIDE, MOST_SIDE = 32, 8192
+"""Heights and widths that a graph is traced for, in pixels; the least is one cell of a stride-32 discriminator."""
 
 
 def check_export(options: ExportOptions) -> None:
     """ConfigError for options that can't be, BundleError where no bundle can be written."""
     if options.size is not None:
         _check_size("--size", options.size)
+        if options.size[0] * options.size[1] > MAX_INPUT_PIXELS or max(options.size) > MOST_SIDE:
+            raise ConfigError(
+                f"--size is {options.size[0]} {options.size[1]}; a bundle's input has at most {MOST_SIDE} a side "
+                f"and {MAX_INPUT_PIXELS} in all."
+            )
+    if not is_name(options.name or options.bundle.name):
+        raise ConfigError("--name must have 1 to 200 printable characters; without it, so must the bundle's folder.")
+    if len(set(options.precisions)) < len(options.precisions):
+        raise ConfigError(f"--precisions {' '.join(options.precisions)}: name each once.")
     if options.score is None and options.precisions:
         raise ConfigError(
             f"--precisions {' '.join(options.precisions)}: each is admitted by its mIoU on labelled images; "
@@ -65,7 +75,9 @@ def _check_data(options: ExportOptions) -> None:
 
     image_files(options.images)
     if options.score is not None:
-        open_labelled(options.score, "score")
+        images = open_labelled(options.score, "score")
+        if images.label_set is None:
+            raise ConfigError("--score: this data set has no labels to score on; choose a labelled one.")
     if options.calibrate is not None:
         open_labelled(options.calibrate, "calibrate")
     if options.baseline is not None:

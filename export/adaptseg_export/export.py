@@ -38,6 +38,12 @@ from adaptseg_training.parsing import to_settings
 Say = Callable[[str], None]
 
 
+_PATHS = ("root", "weights", "dir", "resume")
+"""Settings that hold paths."""
+_TRAINED = "during training"
+"""Among a bundle's metrics: what the run saw of the checkpoint, which is not a score of the graph."""
+
+
 def export(options: ExportOptions, say: Say = print) -> Parity:
     """Write `options.bundle`; `say` is told each stage. Raises AdaptSegError, with nothing written, if it can't."""
     check_export(options)
@@ -87,7 +93,7 @@ def _artifacts(
 
 
 def _with_artifacts(record: Record, parity: Parity, artifacts: list[Artifact], batches: Batches) -> Record:
-    mious = {data: result["miou"] for data, result in record.metrics.items() if "miou" in result}
+    mious = {data: result["miou"] for data, result in record.metrics.items() if "miou" in result and data != _TRAINED}
     reference = dataclasses.replace(parity.of_graph, miou=mious)
     return dataclasses.replace(
         record,
@@ -123,24 +129,40 @@ def record(
         producer=producer(),
         training={
             "preset": checkpoint.preset,
-            "command": shlex.join(without_folders(word) for word in shlex.split(checkpoint.command)),
+            "command": command_without_folders(checkpoint.command),
             "step": checkpoint.step,
             "note": options.note,
             "class_offsets": offsets,
             "config": settings,
         },
-        metrics={"during training": checkpoint.metrics} if checkpoint.metrics else {},
+        metrics={_TRAINED: checkpoint.metrics} if checkpoint.metrics else {},
         parity=parity.record(),
     )
 
 
-def without_folders(value: Any) -> Any:
-    """Settings with every path cut to its last part: a bundle travels, the exporting machine's folders don't."""
+def without_folders(value: Any, name: str = "") -> Any:
+    """Settings with every path cut to its last part: a bundle travels, the exporting machine's folders don't.
+
+    `name`: of the setting whose value it is. A split (rome/train) or a class (car/van) is no path.
+    """
     if isinstance(value, dict):
-        return {key: without_folders(each) for key, each in value.items()}
+        return {key: without_folders(each, key) for key, each in value.items()}
     if isinstance(value, list):
-        return [without_folders(each) for each in value]
-    return Path(value).name if isinstance(value, str) and "/" in value else value
+        return [without_folders(each, name) for each in value]
+    return Path(value).name if name in _PATHS and isinstance(value, str) and "/" in value else value
+
+
+def command_without_folders(command: str) -> str:
+    """The same of a command line: of what follows a flag that takes a path, and of a preset's file."""
+    words, name = [], "resume"  # ahead of every flag: the program and the preset
+    for word in shlex.split(command):
+        flag, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name = flag.rpartition(".")[2]
+            words.append(f"{flag}={without_folders(value, name)}" if equals else word)
+        else:
+            words.append(without_folders(word, name))
+    return shlex.join(words)
 
 
 def producer() -> dict[str, str]:

@@ -13,13 +13,11 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from adaptseg_export.checks import LEAST_SIDE, MOST_SIDE
 from adaptseg_export.deployment import Deployment
 from adaptseg_serve.runtimes.tensorrt_plan import let_only_cast_read_pixels
 
 OPSET = 18
-MIN_SIDE, MAX_SIDE = 32, 8192
-"""Heights and widths the graph is traced for, in pixels; the smallest is one cell of a stride-32 discriminator."""
-
 _LARGE = 1024
 """Weights of fewer elements (biases, mean, std) stay fp32: they cost nothing."""
 
@@ -30,8 +28,8 @@ def write_graph(deployment: Deployment, path: Path, *, half_weights: bool = Fals
     example = torch.zeros(2, 96, 128, 3, dtype=torch.uint8)
     dims = {
         0: torch.export.Dim("N", min=1, max=256),
-        1: torch.export.Dim("H", min=MIN_SIDE, max=MAX_SIDE),
-        2: torch.export.Dim("W", min=MIN_SIDE, max=MAX_SIDE),
+        1: torch.export.Dim("H", min=LEAST_SIDE, max=MOST_SIDE),
+        2: torch.export.Dim("W", min=LEAST_SIDE, max=MOST_SIDE),
     }
     with _quiet():
         program = torch.onnx.export(

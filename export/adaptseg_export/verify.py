@@ -1,7 +1,7 @@
 """A bundle's parity, run again where it will serve: every graph on every runtime of this machine, without torch."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -48,11 +48,14 @@ class Check:
     """Why it fails; empty if it passes."""
 
 
-def load_those_here(bundle: Bundle, say: Callable[[str], None], threads: int = 0) -> dict[str, Predictor]:
-    """The predictors that this machine and this bundle allow, the reference first; the others are told to `say`."""
+def load_those_here(
+    bundle: Bundle, say: Callable[[str], None], threads: int = 0, only: Collection[str] = RUNTIMES
+) -> dict[str, Predictor]:
+    """The predictors of `only` that this machine and this bundle allow, and the reference, which is first; what is
+    not allowed is told to `say`."""
     found: dict[str, Predictor] = {}
     for runtime, precision in RUNTIMES.items():
-        if precision not in bundle.graphs.values():
+        if precision not in bundle.graphs.values() or runtime not in (*only, REFERENCE):
             continue
         try:
             found[runtime] = load_predictor(bundle, threads, runtime)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, open_bundle
+from adaptseg_serve.bundle import MANIFEST, MODEL, PACKAGED_NAME, PARITY, open_bundle
 from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import IGNORE_ID, LabelSet
@@ -40,6 +40,13 @@ class Record:
 
 def check_place(folder: Path, overwrite: bool) -> None:
     """BundleError where no bundle can be written to `folder`; makes the folders above it."""
+    if str(folder) == PACKAGED_NAME:
+        raise BundleError(f"{folder} names the packaged model wherever a bundle is asked for. Choose another name.")
+    if folder.is_symlink() or folder.is_mount():
+        kind = "a link" if folder.is_symlink() else "a mount point"
+        raise BundleError(
+            f"{folder} is {kind}, which can't be replaced. Export to a folder beside it, and move it there."
+        )
     if (folder / MANIFEST).is_file():
         if not overwrite:
             raise BundleError(f"{folder} is a bundle already. Choose another name, or add --overwrite to replace it.")
@@ -127,5 +134,9 @@ def _swap(staging: Path, folder: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
     os.replace(folder, old)  # noqa: PTH105 - a directory over an empty directory; Path.rename promises less
-    staging.rename(folder)
+    try:
+        staging.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
     shutil.rmtree(old)
