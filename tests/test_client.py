@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from helpers.doors import PacedPredictor, grpc_door
 from helpers.serving import Server, free_port
 
 from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.client import Answer, AsyncSegmentationClient, Dropped, SegmentationClient
-from adaptseg_serve.errors import BadParameter, Busy, ConfigError, RequestError
+from adaptseg_serve.client import Answer, AsyncSegmentationClient, Dropped, SegmentationClient, ServiceError
+from adaptseg_serve.client.over_http import read_answer
+from adaptseg_serve.errors import BadImage, Busy, ConfigError, UnsupportedType
 from adaptseg_serve.predictor import load_predictor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -66,10 +68,21 @@ def test_size_model_is_the_networks(url: str) -> None:
 
 def test_a_bad_image_raises_what_the_service_raised(url: str) -> None:
     with SegmentationClient(url) as client:
-        with pytest.raises(RequestError, match="JPEG or PNG"):
+        with pytest.raises(UnsupportedType, match="JPEG or PNG"):
             client.segment(b"GIF89a")
-        with pytest.raises(ValueError, match="uint8"):
-            client.segment(np.zeros((4, 4), np.uint8))
+        with pytest.raises(BadImage, match="PNG"):
+            client.segment(b"\x89PNG\r\n\x1a\n and no more")
+        for wrong in (np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32)):
+            with pytest.raises(ValueError, match="uint8"):
+                client.segment(wrong)
+        with pytest.raises(ValueError, match=r"this one is str\. A file's: Path\(name\)\.read_bytes\(\)"):
+            client.segment("photo.jpg")  # type: ignore[arg-type]
+
+
+def test_another_service_is_told_from_ours() -> None:
+    request = httpx.Request("POST", "http://login.example/v1/segment")
+    with pytest.raises(ServiceError, match=r"login\.example.* with no label map .* Is it this service"):
+        read_answer(httpx.Response(200, html="<h1>Log in</h1>", request=request))
 
 
 @pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://"])
@@ -144,7 +157,7 @@ def test_grpc_errors_carry_the_services_words(tiny_bundle: Path) -> None:
             grpc_door(tiny_bundle, PacedPredictor()) as door,
             AsyncSegmentationClient(f"grpc://{door.target}") as client,
         ):
-            with pytest.raises(BadParameter, match="GIF"):
+            with pytest.raises(UnsupportedType, match="GIF"):
                 await client.segment(b"GIF89a")
 
     asyncio.run(ask())

@@ -1,12 +1,14 @@
 """What a client gets back, and what it sends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.errors import AdaptSegError
+from adaptseg_serve import errors
+from adaptseg_serve.errors import AdaptSegError, RequestError
 from adaptseg_serve.labels import LabelMap
 
 Picture = NDArray[np.uint8] | bytes
@@ -18,6 +20,14 @@ WantedSize = Literal["input", "model"]
 
 Extra = Literal["confidence", "entropy"]
 """What can be asked for beside the label map."""
+
+
+NAMED: Mapping[str, type[RequestError]] = {
+    kind.name: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, RequestError) and kind is not errors.Busy
+}
+"""The errors of requests by their names, which both doors tell."""
 
 
 class ServiceError(AdaptSegError):
@@ -62,8 +72,13 @@ def to_map(data: bytes, height: int, width: int) -> NDArray[np.float32]:
 
 
 def check_picture(image: Picture) -> None:
-    """Raise ValueError unless `image` is bytes or an (H, W, 3) uint8 array."""
+    """Raise ValueError unless `image` is bytes or an (H, W, 3) uint8 array that is not empty."""
     if isinstance(image, bytes):
         return
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"An image must be an array or the bytes of a JPEG or PNG file; this one is {type(image).__name__}. "
+            "A file's: Path(name).read_bytes()."
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"An image must be (height, width, 3) uint8 RGB; this one is {image.shape} {image.dtype}.")

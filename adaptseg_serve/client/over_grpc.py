@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptseg_serve import errors
 from adaptseg_serve.client.answers import (
+    NAMED,
     Answer,
     Dropped,
     Extra,
@@ -108,7 +109,8 @@ def error_of(call: Any) -> RequestError | ServiceError:
     retry_after = _retry_after(call.trailing_metadata() or ())
     if retry_after is not None or code == grpc.StatusCode.UNAVAILABLE:
         return Busy(detail, retry_after or 0.0)
-    if kind := _ERRORS.get(code):
+    trailers = dict(call.trailing_metadata() or ())
+    if kind := NAMED.get(trailers.get("adaptseg-error", "")) or _ERRORS.get(code):
         return kind(detail)
     return ServiceError(f"The call ended with {code.name}: {detail}")
 

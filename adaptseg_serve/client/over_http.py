@@ -1,6 +1,6 @@
 """Requests and answers of POST /v1/segment, without the sending: the same for both clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptseg_serve import errors
 from adaptseg_serve.client.answers import (
+    NAMED,
     Answer,
     Extra,
     Picture,
@@ -22,12 +23,6 @@ from adaptseg_serve.errors import Busy, RequestError
 
 MAX_TIMEOUT = 3600.0
 """Seconds: the longest deadline that the service takes."""
-
-_ERRORS: Mapping[str, type[RequestError]] = {
-    kind.name: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, RequestError) and kind is not Busy
-}
 
 
 def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> dict[str, Any]:
@@ -52,10 +47,15 @@ def read_answer(response: httpx.Response) -> Answer:
     if response.status_code != 200:
         raise error_of(response)
     headers = response.headers
-    height, width = int(headers["x-label-map-height"]), int(headers["x-label-map-width"])
-    label_map, *maps = _planes(response.content, height * width)
-    names = headers.get("x-planes", "labels").split(",")[1:]
-    found = {name: to_map(plane, height, width) for name, plane in zip(names, maps, strict=True)}
+    try:
+        height, width = int(headers["x-label-map-height"]), int(headers["x-label-map-width"])
+        label_map, *maps = _planes(response.content, height * width)
+        names = headers.get("x-planes", "labels").split(",")[1:]
+        found = {name: to_map(plane, height, width) for name, plane in zip(names, maps, strict=True)}
+    except (KeyError, ValueError) as error:
+        raise ServiceError(
+            f"{response.request.url} answered, but with no label map ({error}). Is it this service?"
+        ) from error
     return Answer(
         to_label_map(label_map, height, width),
         headers.get("x-model-version", ""),
@@ -70,7 +70,7 @@ def error_of(response: httpx.Response) -> RequestError | ServiceError:
     name, detail = _problem(response)
     if response.status_code in (429, 503):
         return Busy(detail, _retry_after(response))
-    if kind := _ERRORS.get(name):
+    if kind := NAMED.get(name):
         return kind(detail)
     return ServiceError(f"{response.request.url} answered {response.status_code}: {detail}")
 

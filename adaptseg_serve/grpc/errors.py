@@ -30,6 +30,8 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
+ERROR_KEY = "adaptseg-error"
+"""Trailer with the name of the error, as a problem document's type has it over HTTP."""
 FAILED = "The server failed to answer; its log says why."
 
 log = logging.getLogger(__name__)
@@ -86,11 +88,15 @@ def deadline_of(context: Any) -> float | None:
 
 
 def _trailers(error: RequestError, code: grpc.StatusCode) -> tuple[tuple[str, str | bytes], ...]:
-    """google.rpc.RetryInfo, where trying again later makes sense."""
+    """The error's name, which is finer than the status; google.rpc.RetryInfo, where trying again later makes sense."""
+    named = (ERROR_KEY, error.name)
     if not isinstance(error, Busy):
-        return ()
+        return (named,)
     delay = Duration()
     delay.FromNanoseconds(round(error.retry_after * 1e9))
     retry = AnyMessage(type_url=RETRY_INFO_URL, value=RetryInfo(retry_delay=delay).SerializeToString())
     details = Status(code=code.value[0], message=str(error), details=[retry])
-    return ((DETAILS_KEY, details.SerializeToString()),)
+    return (
+        named,
+        (DETAILS_KEY, details.SerializeToString()),
+    )
