@@ -3,6 +3,7 @@
 A path is not trusted to stay what it was: every check is made of the opened file, never of its name.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -91,6 +92,11 @@ def _open(path: Path) -> BufferedReader:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BundleError(
+                f"{path} is a symbolic link, which a bundle may not hold. Copy the bundle with what it points to: "
+                f"cp -rL {path.parent} COPY."
+            ) from error
         raise BundleError(
             f"{path} is listed in {MANIFEST} but is not there, or can't be read ({error.strerror}). "
             "Copy the bundle again, whole."

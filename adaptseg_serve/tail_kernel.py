@@ -51,14 +51,14 @@ def compiled(signature: str) -> Callable[[Function], Function]:
 
 @compiled("void(f4[:, :, ::1], u1[:, ::1])")
 def _argmax(logits: Floats, winners: Ids) -> None:
-    """Argmax over C of `logits` (C, h, w); a tie goes to the lowest class."""
+    """Argmax over C of `logits` (C, h, w); a tie goes to the lowest class, NaN never wins over a number."""
     classes, h, w = logits.shape
     best, label = np.empty(w, np.float32), np.empty(w, np.int32)
     for i in range(h):
         for j in range(w):
-            best[j] = logits[0, i, j]
+            best[j] = -np.inf
             label[j] = 0
-        for k in range(1, classes):
+        for k in range(classes):
             for j in range(w):
                 better = logits[k, i, j] > best[j]
                 best[j] = logits[k, i, j] if better else best[j]

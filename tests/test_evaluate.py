@@ -115,6 +115,7 @@ def test_a_class_can_be_left_out_of_the_mean() -> None:
     no_sky = own_subset(CAMVID, (), ("sky",))
     assert no_sky == CAMVID.names[1:]
     assert own_subset(CAMVID, ("sky", "road"), ("sky",)) == ("road",)
+    assert own_subset(CAMVID, ("sky", "sky", "road"), ()) == ("sky", "road")
     assert subset_mious(scores, {"all": CAMVID.names, "no sky": no_sky}) == {"all": 0.375, "no sky": 0.75}
     with pytest.raises(ConfigError, match=r"no class 'cloud'; it has sky, building"):
         own_subset(CAMVID, (), ("cloud",))
@@ -174,6 +175,7 @@ def test_a_bundle_on_the_command_line(tiny_bundle: Path, capsys: pytest.CaptureF
         (["--checkpoint", "a"], "--data.root is not set"),
         (["--checkpoint", "a", "--size", "8", "99"], "--size is"),
         (["--checkpoint", "a", "--worst", "-1"], "--worst is -1"),
+        (["--checkpoint", "a", "--worst", "500"], "--worst is 500; it must be from 0 to 250"),
         (["--checkpoint", "a", "--data.root", "b", "--data.size", "64", "96"], r"--data\.size: .* is --size"),
         (["--checkpoint", "a", "--data.root", "b", "--data.first", "-1"], r"--data\.first is -1"),
         (["--checkpoint", "a", "--data.root", "b", "--data.count", "-1"], r"--data\.count is -1"),

@@ -100,6 +100,26 @@ def test_one_bad_image_fails_alone_and_is_named(
     assert f"{bad}: The PNG is cut short" in capsys.readouterr().err
 
 
+def test_a_file_that_can_not_be_read_fails_alone(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = save(tmp_path / "in" / "a.png", FRAMES[0]), save(tmp_path / "in" / "b.png", FRAMES[1])
+    (tmp_path / "in" / "._b.png").write_bytes(b"of macOS")
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == bad:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert main([str(tiny_bundle), str(good.parent), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert f"{bad}: The file can't be read (Permission denied)." in said
+    assert "1 of 2 written" in said
+    assert (tmp_path / "out" / "b.png").is_file()
+
+
 def index_first(mp4: Path) -> Path:
     """Its moov before its mdat, as in a file to stream: such a file can be played though its end is missing."""
     data = mp4.read_bytes()
@@ -164,6 +184,8 @@ def test_an_overlay_that_can_not_be_written_is_no_success(
         (["empty"], "holds no images or videos"),
         (["notes.txt"], "no image or video"),
         (["one/a.png", "two/a.png"], "would both be written as a"),
+        (["clash"], "the frames of {}/clash/drive.avi would lie among the results of {}/clash/drive/000000.png"),
+        ([""], "a second run would take its results for inputs"),
         ([], "at least one image"),
     ],
 )
@@ -174,8 +196,11 @@ def test_wrong_usage_is_exit_code_2(
     (tmp_path / "notes.txt").write_text("")
     save(tmp_path / "one" / "a.png", FRAMES[0])
     save(tmp_path / "two" / "a.png", FRAMES[1])
-    assert main([str(tiny_bundle), *(str(tmp_path / i) for i in inputs), "--out", str(tmp_path / "out")]) == 2
-    assert says in capsys.readouterr().err
+    save(tmp_path / "clash" / "drive" / "000000.png", FRAMES[1])
+    save_video(tmp_path / "clash" / "drive.avi")
+    out = tmp_path if inputs == [""] else tmp_path / "out"
+    assert main([str(tiny_bundle), *(str(tmp_path / i) for i in inputs), "--out", str(out)]) == 2
+    assert says.format(tmp_path, tmp_path) in capsys.readouterr().err
 
 
 def test_unknown_flags_are_exit_code_2(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

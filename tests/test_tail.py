@@ -134,6 +134,15 @@ def test_a_score_that_is_no_number_spoils_its_own_cells_only(value: float) -> No
     assert found.max() < 7
 
 
+def test_the_first_class_may_be_no_number_too() -> None:
+    """It is where the search for the best begins."""
+    logits = make_logits("noise", (7, 9, 9))
+    sound = label_map_from_logits(logits[1:], (65, 65)) + 1
+    logits[0] = np.nan
+    np.testing.assert_array_equal(label_map_from_logits(logits, (9, 9)), 1 + logits[1:].argmax(0))
+    np.testing.assert_array_equal(label_map_from_logits(logits, (65, 65)), sound)
+
+
 def test_all_nan_is_some_class() -> None:
     assert label_map_from_logits(np.full((4, 3, 3), np.nan, np.float32), (20, 20)).max() < 4
 

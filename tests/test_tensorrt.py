@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from helpers.gpu import needs_tensorrt
+from helpers.runs import files_of_at_most
 
 from adaptseg_serve.bundle import open_bundle, packaged_bundle
 from adaptseg_serve.errors import BundleError, ConfigError
@@ -218,6 +219,28 @@ def test_plans_come_from_the_machines_own_cache_only(tmp_path: Path, monkeypatch
     (tmp_path / "plans" / KEY.name).rename(tmp_path / "elsewhere")
     (tmp_path / "plans" / KEY.name).symlink_to(tmp_path / "elsewhere")
     assert plan_cache.read(KEY.name) is None
+
+
+def test_a_full_disk_costs_the_plan_its_place_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path / "plans"))
+    with files_of_at_most(1 << 10), caplog.at_level("WARNING"):
+        plan_cache.store(KEY.name, bytes(1 << 20))
+    assert "can't be stored" in caplog.text
+    assert not list((tmp_path / "plans").iterdir())
+
+
+def test_a_part_of_the_cache_is_its_owners_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(plan_cache.FOLDER_VARIABLE, str(tmp_path / "plans"))
+    monkeypatch.delenv("HOME", raising=False)
+    before = os.umask(0o002)
+    try:
+        part = plan_cache.cache_folder("onnxruntime-abc")
+        assert plan_cache.cache_folder() == part.parent
+    finally:
+        os.umask(before)
+    assert {each.stat().st_mode & 0o777 for each in (part, part.parent)} == {0o700}
 
 
 def test_a_cache_that_can_not_be_made_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

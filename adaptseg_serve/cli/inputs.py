@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_serve.cli import videos
-from adaptseg_serve.errors import ConfigError
+from adaptseg_serve.errors import BadImage, ConfigError
 from adaptseg_serve.images import decode_image
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
@@ -25,7 +25,7 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        return self.path.suffix.lower() in videos.SUFFIXES
+        return _is_video(self.path)
 
 
 def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
@@ -38,6 +38,11 @@ def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
         if other != source.path:
             raise ConfigError(
                 f"{other} and {source.path} would both be written as {source.name}. Give them in two runs."
+            )
+    for source in sources:  # a video's frames lie in a folder of its name
+        if video := next((taken[p] for p in source.name.parents if p in taken and _is_video(taken[p])), None):
+            raise ConfigError(
+                f"the frames of {video} would lie among the results of {source.path}. Give them in two runs."
             )
     return list({source.path: source for source in sources}.values())
 
@@ -52,15 +57,27 @@ def read_frames(source: Source) -> Iterator[NDArray[np.uint8]]:
     if source.is_video:
         yield from videos.video_frames(source.path)
     else:
-        yield decode_image(source.path.read_bytes(), MAX_PIXELS)
+        try:
+            data = source.path.read_bytes()
+        except OSError as error:
+            raise BadImage(f"The file can't be read ({error.strerror}).") from error
+        yield decode_image(data, MAX_PIXELS)
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in videos.SUFFIXES
 
 
 def _sources(path: Path, out: Path) -> list[Source]:
     known = IMAGES | videos.SUFFIXES
     if path.is_dir():
+        if path.resolve().is_relative_to(out):
+            raise ConfigError(
+                f"--out {out} holds {path}, so a second run would take its results for inputs. Choose another --out."
+            )
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
-        if not path.resolve().is_relative_to(out):
-            files = [p for p in files if not p.parent.resolve().is_relative_to(out)]
+        # "._a.jpg" is what macOS puts beside a.jpg on other file systems.
+        files = [p for p in files if not p.name.startswith("._") and not p.parent.resolve().is_relative_to(out)]
         if not files:
             raise ConfigError(f"{path} holds no images or videos ({', '.join(sorted(known))}).")
         return [Source(p, p.relative_to(path).with_suffix("")) for p in files]

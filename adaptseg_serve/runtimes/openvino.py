@@ -57,7 +57,9 @@ class OpenVinoPredictor:
         ]
 
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._request.infer({"image": images}, share_inputs=True)["logits"]
+        found: NDArray[np.float32] = self._request.infer({"image": images}, share_inputs=True, share_outputs=True)[
+            "logits"
+        ]
         return found
 
 

@@ -1,6 +1,7 @@
 """Where this machine keeps what it compiled. A TensorRT plan is code: never read from a bundle, only from here."""
 
 import hashlib
+import logging
 import os
 import tempfile
 from dataclasses import astuple, dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from adaptseg_serve.errors import ConfigError
 
 FOLDER_VARIABLE = "ADAPTSEG_PLAN_CACHE"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,17 @@ def cache_folder(part: str = "") -> Path:
 
     ConfigError if someone else owns or may write it: what lies there is run as code.
     """
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptseg" / "plans"
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or default) / part
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or _default())
+    for inner in (folder, folder / part) if part else (folder,):
+        _own(inner)
+    return folder / part
+
+
+def _default() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptseg" / "plans"
+
+
+def _own(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = folder.stat()
@@ -52,7 +64,6 @@ def cache_folder(part: str = "") -> Path:
             f"{folder} holds compiled plans, but others than you may write there. "
             f"Mend it: chmod go-w {folder}, or set {FOLDER_VARIABLE} to a folder of your own."
         )
-    return folder
 
 
 def read(name: str) -> bytes | None:
@@ -61,9 +72,19 @@ def read(name: str) -> bytes | None:
     return path.read_bytes() if path.is_file() and not path.is_symlink() else None
 
 
-def store(name: str, data: bytes) -> Path:
-    """Store `data` whole or not at all; another process that stores the same at the same time does no harm."""
+def store(name: str, data: bytes) -> None:
+    """Store `data` whole or not at all; another process that stores the same at the same time does no harm.
+
+    Where that fails (the disk is full), a warning says so: the plan is here, and only to be built again next time.
+    """
     folder = cache_folder()
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as stream:
-        stream.write(data)
-    return Path(stream.name).replace(folder / name)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(temporary).replace(folder / name)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        _log.warning("%s can't be stored (%s); the next start builds it again", folder / name, error.strerror)
+    else:
+        _log.info("stored %s", folder / name)

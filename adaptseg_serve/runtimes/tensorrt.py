@@ -47,7 +47,7 @@ def load_plan(bundle: Bundle, arithmetic: Arithmetic, options: BuildOptions) -> 
     if plan is None:
         _log.info("building a TensorRT plan for %s (minutes, once on this machine)", gpu)
         plan = _build(logits_graph(read_graph(bundle, name)), options, flag, f"{gpu} {version}.timing")
-        _log.info("plan stored: %s", plan_cache.store(key.name, plan))
+        plan_cache.store(key.name, plan)
         report = inspect(_engine(plan))
         plan_cache.store(f"{key.name}.json", json.dumps(report, indent=1).encode())
         layers, memory = summary(report)

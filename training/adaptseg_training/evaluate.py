@@ -117,7 +117,7 @@ def own_subset(labels: LabelSet, only: Sequence[str], exclude: Sequence[str]) ->
     for name in (*only, *exclude):
         if name not in labels.names:
             raise ConfigError(f"{labels.name} has no class {name!r}; it has {', '.join(labels.names)}.")
-    kept = tuple(name for name in only or labels.names if name not in exclude)
+    kept = tuple(name for name in dict.fromkeys(only or labels.names) if name not in exclude)
     if not kept:
         raise ConfigError("the subset leaves no class to take a mean over.")
     return kept

@@ -23,7 +23,9 @@ def write_report(
     write_atomically(folder / "per_class.csv", per_class(scores, summary.get("oracle")).encode())
     write_atomically(folder / "confusion.png", png(draw_confusion(scores.labels.names, scores.matrix)))
     sheet = draw_worst(ask, images, scores, worst)
-    if sheet is not None:
+    if sheet is None:
+        (folder / "worst.jpg").unlink(missing_ok=True)  # an earlier evaluation's
+    else:
         write_atomically(folder / "worst.jpg", jpeg(sheet))
 
 

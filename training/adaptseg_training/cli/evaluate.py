@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 PROG = "adaptseg-evaluate"
 
 
+MOST_WORST = 250
+"""Rows of worst.jpg, of some 222 pixels each: a JPEG ends at 65 500."""
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Per-class IoU of a checkpoint or a bundle on labelled images.
@@ -145,8 +149,8 @@ def _check(options: EvaluateOptions) -> None:
         raise ConfigError(
             "--data.size: labelled images stay as they are; the size that the model sees them at is --size."
         )
-    if options.worst < 0:
-        raise ConfigError(f"--worst is {options.worst}; it must be 0 or more.")
+    if not 0 <= options.worst <= MOST_WORST:
+        raise ConfigError(f"--worst is {options.worst}; it must be from 0 to {MOST_WORST}, or a JPEG can't hold them.")
 
 
 def _check_label_free(options: EvaluateOptions) -> None:
@@ -160,7 +164,9 @@ def _check_label_free(options: EvaluateOptions) -> None:
 
 def _described(options: EvaluateOptions) -> dict[str, Any]:
     """What a result says of its images and of how they are counted."""
-    return {"data": data_name(options.data.dataset, options.data.split), "at": options.at}
+    data, all_of_it = options.data, DomainConfig()
+    part = [f"{n} {getattr(data, n)}" for n in ("first", "every") if getattr(data, n) != getattr(all_of_it, n)]
+    return {"data": " ".join([data_name(data.dataset, data.split), *part]), "at": options.at}
 
 
 def _score(
