@@ -170,4 +170,6 @@ def _graph_precision(rest: list[str]) -> Precision:
 
 def _need(module: str, name: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise ConfigError(f"{name} is not installed. Install it: pip install 'adaptseg-serve[{module}]'")
+        raise ConfigError(
+            f"{name} is not installed. Install it, in the checkout: pip install -c constraints.txt '.[{module}]'"
+        )

@@ -71,6 +71,6 @@ def _exporter(traces: str) -> SpanExporter:
     except ImportError:
         raise ConfigError(
             "ADAPTSEG_TRACES=otlp needs OpenTelemetry's exporter, which is not installed. "
-            "Install it: pip install 'adaptseg-serve[otlp]', or unset ADAPTSEG_TRACES."
+            "Install it: in the checkout, pip install -c constraints.txt '.[otlp]'; or unset ADAPTSEG_TRACES."
         ) from None
     return OTLPSpanExporter()

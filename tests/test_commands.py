@@ -52,7 +52,7 @@ def test_without_the_extra_train_each_command_says_how_to_install_it(
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"{name}: ")
-    assert "needs the extra `train`: make env, or pip install 'adaptseg-serve[train]'" in last
+    assert "needs the extra `train`: make env, or in the checkout pip install -c constraints.txt '.[train]'" in last
 
 
 def test_a_missing_module_of_our_own_is_a_bug() -> None:

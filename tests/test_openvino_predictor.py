@@ -89,7 +89,7 @@ def test_auto_is_onnxruntime_and_says_so(bundle: Bundle, caplog: pytest.LogCaptu
 
 def test_openvino_that_is_not_installed_is_said(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'adaptseg-serve\[openvino\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -c constraints\.txt '\.\[openvino\]'"):
         load_predictor(bundle, runtime="openvino")
 
 

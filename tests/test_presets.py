@@ -88,6 +88,19 @@ def test_flags_win_over_the_preset_in_either_spelling() -> None:
     assert parse_command(["smoke", "--main.adv_weight=0.25"])[1].main.adv_weight == 0.25
 
 
+def test_another_data_set_than_the_presets_is_taken_whole() -> None:
+    """`demo` draws streets by day and under clouds: own data have no such parts."""
+    flags = ["--source.dataset", "own", "--source.root", "roads.yaml"]
+    source = parse_command(["demo", *flags])[1].source
+    assert (source.dataset, source.split, source.size, source.augment) == ("own", "", (240, 320), True)
+    evaluate = parse_command(["smoke", "--evaluate.dataset=camvid", "--evaluate.root", "camvid"])[1].evaluate
+    assert evaluate is not None
+    assert (evaluate.split, evaluate.first, evaluate.count) == ("", 0, 0)
+    assert parse_command(["demo", *flags, "--source.count", "9"])[1].source.count == 9
+    assert parse_command(["demo", "--source.dataset", "streets"])[1].source.split == "day,overcast"
+    assert parse_command(["demo", "--target.dataset", "frames", "--target.root", "a"])[1].target.every == 2
+
+
 def test_a_value_that_looks_like_a_flag_switches_nothing_on() -> None:
     flags = ["--generator.weights", "target.pth", "--run.name", "evaluate.it"]
     config = parse_command(["packaged_source_only", *flags])[1]

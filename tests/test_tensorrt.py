@@ -177,7 +177,8 @@ def test_the_module_stays_small() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
 def test_a_missing_library_is_one_sentence(tiny_bundle: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"TensorRT is not installed. Install it: pip install 'adaptseg-serve\[tensor"
+        ConfigError,
+        match=r"TensorRT is not installed. Install it, in the checkout: pip install -c constraints.txt '\.\[tensor",
     ):
         load_predictor(open_bundle(tiny_bundle), runtime="tensorrt-fp16")
 

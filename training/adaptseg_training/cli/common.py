@@ -34,7 +34,8 @@ def _what_to_install(error: ModuleNotFoundError) -> str:
     module = (error.name or str(error)).partition(".")[0]
     if module in _OURS:
         raise error
-    return f"{module} is not installed; this needs the extra `train`: make env, or pip install 'adaptseg-serve[train]'."
+    how = "make env, or in the checkout pip install -c constraints.txt '.[train]'"
+    return f"{module} is not installed; this needs the extra `train`: {how}."
 
 
 def _complain(name: str, error: object, code: int) -> int:

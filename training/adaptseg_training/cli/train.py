@@ -10,7 +10,7 @@ from typing import NoReturn
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.cli.common import run_command
 from adaptseg_training.cli.train_help import preset_list, short_help
-from adaptseg_training.config import TrainConfig
+from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.parsing import PROG, parse
 from adaptseg_training.presets import preset_flags
 
@@ -57,8 +57,29 @@ def parse_command(argv: Sequence[str]) -> tuple[str, TrainConfig]:
         flags = preset_flags(str(_config_of(resumed))) + flags
         preset = _own_preset(resumed, preset)
     elif preset:
-        flags = preset_flags(preset) + flags
+        own = preset_flags(preset)
+        flags = own + _reset(own, flags) + flags
     return preset, parse(flags)
+
+
+def _reset(preset: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """What a preset says of its data set (which part of it) says nothing of another one that `flags` name."""
+    resets = []
+    for domain in ("source", "target", "evaluate"):
+        named = _value_of(flags, f"--{domain}.dataset")
+        if named not in (None, _value_of(preset, f"--{domain}.dataset") or DomainConfig().dataset):
+            resets += [f"--{domain}.split=", f"--{domain}.first=0", f"--{domain}.every=1", f"--{domain}.count=0"]
+    return resets
+
+
+def _value_of(flags: Sequence[str], flag: str) -> str | None:
+    """The last value given for `flag`."""
+    found = None
+    for word, following in pairwise([*flags, ""]):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            found = value if equals else following
+    return found
 
 
 def _help(preset: str, whole: bool) -> NoReturn:
@@ -85,11 +106,8 @@ def take_sweeps(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _resumed_run(flags: Sequence[str]) -> Path | None:
-    for flag, value in pairwise([*flags, ""]):
-        name, equals, tail = flag.partition("=")
-        if name == "--run.resume":
-            return Path(tail if equals else value)
-    return None
+    run = _value_of(flags, "--run.resume")
+    return None if run is None else Path(run)
 
 
 def _own_preset(run: Path, named: str) -> str:
