@@ -82,7 +82,7 @@ class Adaptation:
         self.levels = active_levels(config) if levels is None else tuple(levels)
         with_aux = any(level.name == "aux" for level in self.levels)
         self.normalise: nn.Module = Normalise(preprocess_spec(config.generator, config.source.size)).to(device)
-        # channels_last: on the CPU a step of lite0 takes half the time, with the same losses to 1e-4 (docs/log.md).
+        # channels_last: the layout of tensor cores; on the CPU as fast as the usual one (docs/log.md, 2026-11-27).
         generator = config.generator if initial else replace(config.generator, weights="none")
         self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
         self.discriminators = self._discriminators(classes).to(device).to(memory_format=_LAYOUT)
