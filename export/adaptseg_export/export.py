@@ -38,8 +38,8 @@ from adaptseg_training.parsing import to_settings
 Say = Callable[[str], None]
 
 
-_PATHS = ("root", "weights", "dir", "resume")
-"""Settings that hold paths."""
+_PATHS = ("root", "weights", "dir", "resume", "from-adaptsegnet")
+"""Settings and flags that hold paths."""
 _TRAINED = "during training"
 """Among a bundle's metrics: what the run saw of the checkpoint, which is not a score of the graph."""
 
