@@ -158,7 +158,7 @@ def command_without_folders(command: str) -> str:
     for word in shlex.split(command):
         flag, equals, value = word.partition("=")
         if word.startswith("--"):
-            name = flag.rpartition(".")[2]
+            name = flag.removeprefix("--").rpartition(".")[2]
             words.append(f"{flag}={without_folders(value, name)}" if equals else word)
         else:
             words.append(without_folders(word, name))
