@@ -67,6 +67,7 @@ def test_a_header_points_to_results_where_there_are_some() -> None:
         *(f"day_to_dusk_{row}_lite0" for row in ("feature", "entropy", "fda", "dacs")),
         *(f"day_to_dusk_{row}_vgg16" for row in ("feature", "fda", "dacs")),
         *(f"streets_to_camvid_{row}_vgg16" for row in ("fda", "dacs")),
+        "streets_to_camvid_multi_ls_balanced_lite0",
     }
 
 
