@@ -74,7 +74,7 @@ class Contender:
         if name == "dilated":
             for module in self._adaptation.generator.modules():
                 if isinstance(module, DilatedDepthwise):
-                    module.__class__ = nn.Conv2d  # type: ignore[assignment]
+                    module.__class__ = nn.Conv2d  # type: ignore[assignment]  # back to its parent
         if config.run.compile:
             self._adaptation.generator.compile()
         self.losses: list[dict[str, float]] = []

@@ -76,7 +76,7 @@ def test_a_bad_image_raises_what_the_service_raised(url: str) -> None:
             with pytest.raises(ValueError, match="uint8"):
                 client.segment(wrong)
         with pytest.raises(ValueError, match=r"this one is str\. A file's: Path\(name\)\.read_bytes\(\)"):
-            client.segment("photo.jpg")  # type: ignore[arg-type]
+            client.segment("photo.jpg")  # type: ignore[arg-type]  # what a user may try
 
 
 def test_another_service_is_told_from_ours() -> None:

@@ -91,7 +91,7 @@ def test_lite0_computes_its_ten_so_and_keeps_its_parameters_and_answer() -> None
     with torch.no_grad():
         ours = network(images)
         for module in found:
-            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]  # back to its parent, whose forward is compared
         theirs = network(images)
     torch.testing.assert_close(ours.conv5, theirs.conv5, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(ours.conv4, theirs.conv4, atol=1e-4, rtol=1e-4)
