@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from helpers.camvid_tree import write_camvid
 from helpers.serving import Server, serving
 from helpers.tiny_bundle import write_tiny_bundle
 
@@ -26,3 +29,21 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """`bentoml serve` with the tiny bundle: `http_url`, `grpc_target` and `bundle`."""
     with serving(tiny_bundle, tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """Two train frames by day, one at dusk, in CamVid's layout; label ids 0..11 in columns."""
+    label_map = np.tile(np.arange(84, dtype=np.uint8) // 7, (60, 1))
+    return write_camvid(tmp_path, dict.fromkeys(("0001TP_1", "0006R0_1", "0016E5_1"), label_map), "train")
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Ten grey frames, the n-th of level 20 n."""
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(10):
+        writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
