@@ -69,6 +69,12 @@ class Batcher:
         self._alone = deque[Item]()
         """Of a batch that failed: what runs again by itself, before anything else."""
         self._finished = asyncio.Event()
+        self._failures = 0
+
+    @property
+    def failures(self) -> int:
+        """Runs of single images that failed since the last run that did not."""
+        return self._failures
 
     @property
     def depth(self) -> int:
@@ -211,10 +217,11 @@ class Batcher:
         batch, self._running = self._running or [], None
         started, now = self._started, time.monotonic()
         if not isinstance(outcome, BaseException):
-            self._pace = now - started
+            self._pace, self._failures = now - started, 0
             for item, (label_map, scored) in zip(batch, outcome, strict=True):
                 item.answer(Answer(label_map, started - item.arrived, now - started, scored))
         elif len(batch) == 1:
+            self._failures += 1
             batch[0].fail(_raisable(outcome))
         else:
             self._alone.extend(batch)

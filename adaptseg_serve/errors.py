@@ -19,6 +19,9 @@ A message says what was wrong, where, what was expected, and how to mend it.
 
 from typing import ClassVar
 
+MAX_DETAILS = 1000
+"""Characters of a message that a client gets: it may quote what that sent, and gRPC's travels as a header."""
+
 
 class AdaptSegError(Exception):
     """Base of every error that this project raises on purpose."""

@@ -5,6 +5,7 @@ One input, `image`: UINT8 [N, H, W, 3] RGB, 0..255, or BYTES [N] with one JPEG o
 """
 
 import asyncio
+import contextlib
 import math
 import struct
 import time
@@ -16,12 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptseg_serve.errors import BadParameter
+from adaptseg_serve.errors import BadParameter, RequestError, TooLarge
+from adaptseg_serve.images import read_header
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.served import Served
 
 INPUT, OUTPUT = "image", "label_map"
+DIMENSIONS = 4
+"""Of the input, as pixels: [N, H, W, 3]."""
+MOST_NUMBERS = 2_000_000
+"""Elements that are sent one by one, in JSON or as protobuf's numbers: reading them holds the interpreter, and every
+other request with it. A frame of 512 x 1024 has 1.6 million."""
 MAX_LENGTH = 1 << 31
 MAX_TIMEOUT = 3_600_000_000
 """Microseconds; what a client asks for beyond an hour counts as an hour."""
@@ -49,11 +56,25 @@ def check_outputs(names: Sequence[str]) -> None:
             raise BadParameter(f"There is no output {name!r}. Ask for {OUTPUT!r}, or leave the outputs out.")
 
 
+def check_inputs(names: Sequence[str]) -> None:
+    """Raise BadParameter unless a client sends one input, and that is `image`."""
+    if list(names) != [INPUT]:
+        said = ", ".join(map(repr, names)) or "nothing"
+        raise BadParameter(f"The request must have exactly one input, {INPUT!r}; it has {said}.")
+
+
+def check_count_of_numbers(count: int) -> None:
+    """Raise TooLarge where a tensor's elements are too many to be sent one by one."""
+    if count > MOST_NUMBERS:
+        raise TooLarge(
+            f"Input {INPUT!r} holds {count} numbers; at most {MOST_NUMBERS} may come one by one. Send the tensor in "
+            "binary (raw_input_contents, or over HTTP the binary extension), or a JPEG or PNG file as BYTES."
+        )
+
+
 def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
     """The images of a request; BadParameter says which name, datatype, shape or size is wrong and what is right."""
-    if len(tensors) != 1 or tensors[0].name != INPUT:
-        names = ", ".join(repr(t.name) for t in tensors) or "nothing"
-        raise BadParameter(f"The request must have exactly one input, {INPUT!r}; it has {names}.")
+    check_inputs([tensor.name for tensor in tensors])
     tensor = tensors[0]
     match tensor.datatype:
         case "UINT8":
@@ -70,8 +91,10 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
     """Segment `images` at once, by one bundle; the first error ends the others. The model's statistics count it as one
     request, that is done here: writing the answer is not part of it.
 
-    deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised.
+    deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised; TooLarge where files
+    have more pixels together than one may have, since an answer is made of all of them at once.
     """
+    check_pixels_together(images, segmenter.settings.max_pixels)
     started = time.monotonic()
     try:
         with segmenter.admitted() as served:
@@ -81,6 +104,20 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
         raise
     segmenter.statistics.succeeded([a.timings for a in answers], time.monotonic() - started)
     return answers
+
+
+def check_pixels_together(images: Sequence[OneImage], most: int) -> None:
+    """Of a request's files, by their headers; what is no image is refused where it is decoded."""
+    pixels = 0
+    for image in images if len(images) > 1 else ():
+        if isinstance(image, bytes):
+            with contextlib.suppress(RequestError):
+                pixels += math.prod(read_header(image).size)
+    if pixels > most:
+        raise TooLarge(
+            f"The request's {len(images)} images have {pixels} pixels together; at most {most} are accepted. Send them "
+            "in several requests, or raise ADAPTSEG_MAX_PIXELS."
+        )
 
 
 def output_shape(answers: Sequence[Segmentation]) -> list[int]:
@@ -148,7 +185,7 @@ async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None
 
 def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:
     shape = tensor.shape
-    if len(shape) != 4 or shape[3] != 3 or min(shape) < 1 or max(shape) > MAX_LENGTH:
+    if len(shape) != DIMENSIONS or shape[3] != 3 or min(shape) < 1 or max(shape) > MAX_LENGTH:
         raise BadParameter(
             f"Input {INPUT!r} has shape {str(shape)[:80]}; UINT8 must be [N, H, W, 3], RGB, none of them 0."
         )

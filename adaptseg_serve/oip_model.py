@@ -37,6 +37,15 @@ def check_model(segmenter: Segmenter, name: str, version: str = "") -> None:
         raise NotFound(f"Model {name!r} has no version {version!r}; it has {known!r}. Leave it out for any.")
 
 
+def is_here(segmenter: Segmenter, name: str, version: str = "") -> bool:
+    """Is `name` in `version` the served bundle? See `check_model`."""
+    try:
+        check_model(segmenter, name, version)
+    except NotFound:
+        return False
+    return True
+
+
 def metadata(segmenter: Segmenter) -> dict[str, Any]:
     return {
         "name": segmenter.bundle.name,

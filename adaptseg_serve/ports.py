@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import socket
 from collections.abc import Iterator
 
@@ -12,7 +13,15 @@ Address = tuple[str, int]
 
 
 def check_ports(http: Address, grpc: Address) -> None:
-    """Each is (address, port); port 0 is a closed door. ConfigError where one can't be opened beside the other."""
+    """Each is (address, port); port 0 is a closed door. ConfigError where one can't be opened beside the other, or
+    where the HTTP door's address is a name: BentoML takes none."""
+    try:
+        ipaddress.ip_address(http[0])
+    except ValueError:
+        raise ConfigError(
+            f"The HTTP door's address is {http[0]!r}; it must be an IP address: 127.0.0.1 for this machine alone, "
+            "0.0.0.0 for all. Set ADAPTSEG_HTTP_HOST (with make: HOST)."
+        ) from None
     with _open("HTTP", http):
         if grpc[1]:
             _check_grpc(http, grpc)

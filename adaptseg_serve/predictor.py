@@ -111,6 +111,11 @@ def load_predictor(
     raise AssertionError("unreachable: the last runtime returns or raises")
 
 
+def is_on_gpu(runtime: str) -> bool:
+    """Does a Predictor's `runtime` name a GPU's?"""
+    return "cuda" in runtime or "tensorrt" in runtime
+
+
 def warm_up(predictor: Predictor, size: Size, batches: Sequence[int] = (1,)) -> None:
     """Run black images of `size` in each batch size: allocations, kernel choices and compiled code are then there."""
     for batch in batches:
@@ -122,7 +127,7 @@ def warm_up_to_serve(predictor: Predictor, size: Size, max_batch: int) -> None:
 
     A GPU chooses kernels for each batch size, and each output of it is a recording of its own; a CPU does neither.
     """
-    on_gpu = "cuda" in predictor.runtime or "tensorrt" in predictor.runtime
+    on_gpu = is_on_gpu(predictor.runtime)
     warm_up(predictor, size, range(1, max_batch + 1) if on_gpu else (1,))
     for batch in range(1, max_batch + 1) if on_gpu else ():
         predictor.predict_scored(np.zeros((batch, *size, 3), np.uint8), [size] * batch)

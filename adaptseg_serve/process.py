@@ -22,6 +22,11 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 # A second bound behind images.check_pixels; OpenCV reads it once, when it is loaded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(SETTINGS.max_pixels))
 
+# In the image that BentoML builds, a worker that ends would stay dead as long as another one lives, and its GPU idle.
+# Alone it may end: then the container does, and whoever runs it starts another.
+if SETTINGS.workers > 1:
+    os.environ.pop("BENTOML_CONTAINERIZED", None)
+
 # A frame's buffers are too large for malloc's heap by default: each would be mapped, zeroed and unmapped anew.
 keep_freed_memory(most=256 << 20)
 # A thread that waits for the interpreter gets it after this many seconds, not 5 ms: the event loop stands beside the

@@ -24,7 +24,7 @@ from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, load_predictor, warm_up_to_serve
+from adaptseg_serve.predictor import Predictor, is_on_gpu, load_predictor, warm_up_to_serve
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
 from adaptseg_serve.segmentation import Image, Segmentation, Timings, WantedSize
@@ -32,6 +32,9 @@ from adaptseg_serve.served import Served
 from adaptseg_serve.settings import Settings
 from adaptseg_serve.statistics import Statistics
 from adaptseg_serve.waiting import Answer
+
+BROKEN_AFTER = 10
+"""Images one after the other that the device failed on, each alone."""
 
 Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
@@ -66,9 +69,14 @@ class Segmenter:
         self._codec = ThreadPoolExecutor(self.settings.codec_threads, thread_name_prefix="codec")
 
     @property
+    def live(self) -> bool:
+        """False once every one of the last BROKEN_AFTER runs failed: a GPU whose errors stick wants a new process."""
+        return self._served is None or self._served.batcher.failures < BROKEN_AFTER
+
+    @property
     def ready(self) -> bool:
-        """Loaded, warm, and not shutting down."""
-        return self._served is not None and not self.draining
+        """Loaded, warm, not broken, and not shutting down."""
+        return self._served is not None and self.live and not self.draining
 
     @property
     def runtime(self) -> str:
@@ -86,8 +94,8 @@ class Segmenter:
         """Answer new requests with `bundle`; those under way are answered by the bundle that admitted them.
 
         Loads and warms it up first: whatever is raised, the old bundle goes on. BundleError where its classes are
-        others, since clients know what the numbers mean. Returns when the old bundle's last request is answered; False
-        if nothing changed because draining had begun meanwhile.
+        others, since clients know what the numbers mean, and where it would leave the GPU. Returns when the old
+        bundle's last request is answered; False if nothing changed because draining had begun meanwhile.
         """
         if bundle.labels != self.bundle.labels:
             raise BundleError(
@@ -95,6 +103,12 @@ class Segmenter:
                 f"{self.bundle.labels.name}. Other classes need a restart, so that clients ask for them anew."
             )
         predictor, device = await self._load(bundle)
+        if is_on_gpu(self.runtime) and not is_on_gpu(predictor.runtime):
+            device.end()
+            raise BundleError(
+                f"{bundle.path} could be loaded only as {predictor.runtime}, where {self.runtime} serves: the GPU's "
+                "memory holds both bundles for a moment. Make room there, or restart."
+            )
         if self.draining:
             device.end()
             return False

@@ -145,6 +145,9 @@ class SegmentationService:
         if self.traces is not None:
             self.traces.shutdown()
 
+    async def __is_alive__(self) -> bool:
+        return self.segmenter.live
+
     async def __is_ready__(self) -> bool:
         return self.segmenter.ready
 

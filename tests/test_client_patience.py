@@ -30,6 +30,46 @@ def test_nobody_there_is_busy_after_the_retries(scheme: str) -> None:
         client.segment(PNG)
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_connection_that_is_closed_is_opened_again(kind: str) -> None:
+    """As a service does that restarts, or that waited long enough for the next picture."""
+    closed = 0
+
+    class Closing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            nonlocal closed
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if closed < 2:
+                closed += 1
+                self.close_connection = True
+                return
+            self.send_response(200)
+            for name, value in (("Content-Length", "2"), ("X-Label-Map-Height", "1"), ("X-Label-Map-Width", "2")):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"ab")
+
+        def log_message(self, *args: object) -> None: ...
+
+    async def ask(url: str) -> None:
+        async with AsyncSegmentationClient(url, retry=Retry(first=0.01)) as client:
+            assert (await client.segment(PNG)).label_map.shape == (1, 2)
+
+    with HTTPServer(("127.0.0.1", 0), Closing) as there:
+        thread = threading.Thread(target=there.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{there.server_port}"
+        if kind == "async":
+            asyncio.run(ask(url))
+        else:
+            with SegmentationClient(url, retry=Retry(first=0.01)) as client:
+                assert client.segment(PNG).label_map.shape == (1, 2)
+        there.shutdown()
+    assert closed == 2
+
+
 def test_a_slow_answer_has_one_timeout_in_all() -> None:
     """httpx's own begins anew with each part of an answer."""
 
@@ -122,6 +162,8 @@ def test_pauses_grow_and_attempts_end() -> None:
     assert all(low <= pause <= 2 * low for pause, low in zip(pauses, (0.5, 1.0, 1.5, 1.5), strict=True))
     with pytest.raises(Busy):
         retry.pause(5, busy, left=100)
+    asked = Busy("full", 2.0)
+    assert 2.5 <= retry.pause(1, asked, left=100) <= 3.0, "on top of what the service asks for"
 
 
 def test_grpc_busy_and_deadline_are_told_apart(tiny_bundle: Path) -> None:

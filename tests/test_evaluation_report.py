@@ -17,7 +17,7 @@ from adaptseg_training.cli import evaluate as command
 from adaptseg_training.cli.evaluate import evaluate_command
 from adaptseg_training.config import DomainConfig
 from adaptseg_training.confusion_picture import draw_confusion
-from adaptseg_training.data.domains import bounded, open_domain
+from adaptseg_training.data.domains import open_domain, to_score
 from adaptseg_training.data.rendered import SCORED_COUNT
 from adaptseg_training.errors import CheckpointError
 from adaptseg_training.evaluate import evaluate, scorer
@@ -172,10 +172,12 @@ def test_cells_of_the_confusion_picture_are_as_dark_as_their_share() -> None:
     assert draw_confusion(("road", "sky", "car"), matrix)[top + 3, left + 3 * cell + 3].sum() < 3 * 255
 
 
-def test_endless_streets_are_bounded_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bounded(DomainConfig("streets")).count == SCORED_COUNT
+def test_what_is_scored_where_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_score(DomainConfig("streets")).count == SCORED_COUNT
     with pytest.raises(AdaptSegError):  # no bundle; the count is told before
         evaluate_command(["--bundle", str(tmp_path), "--data.dataset", "streets"])
     assert f"{SCORED_COUNT} rendered streets; --data.count" in capsys.readouterr().err
-    assert bounded(DomainConfig("streets", count=3)).count == 3
-    assert bounded(DomainConfig("camvid")).count == 0
+    assert to_score(DomainConfig("streets", count=3)).count == 3
+    assert to_score(DomainConfig("camvid")) == DomainConfig("camvid", split="val")
+    assert to_score(DomainConfig("camvid", split="dusk")).split == "dusk"
+    assert to_score(DomainConfig("own")) == DomainConfig("own")

@@ -1,6 +1,5 @@
 """adaptseg-export writes a bundle that says what the generator says, or none."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers.official_trees import write_cityscapes
-from PIL import Image
-from safetensors.torch import save_file
+from helpers.checkpoints import LITE, SIZE, random_generator, write_checkpoint
 
 from adaptseg_export.cli import main
 from adaptseg_export.deployment import Deployment, MainLevel
@@ -25,35 +22,24 @@ from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CITYSCAPES
 from adaptseg_serve.predictor import load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec, reference_spec
-from adaptseg_training.checkpoint import GENERATOR, RECORD
-from adaptseg_training.config import DomainConfig, GeneratorConfig, TrainConfig
+from adaptseg_training.config import GeneratorConfig
 from adaptseg_training.data.rendered import SCORED_COUNT
 from adaptseg_training.errors import DataError
 from adaptseg_training.models import Generator, build_generator
-from adaptseg_training.parsing import to_settings
 
 SAMPLES = Path(__file__).parents[1] / "adaptseg_serve" / "page" / "samples"
 
-SIZE = (64, 96)
-LITE = GeneratorConfig(backbone="lite0", weights="none")
 TINY_RESNET = GeneratorConfig(backbone="resnet101", resnet_layers=(1, 1, 2, 1), weights="none")
 
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    torch.manual_seed(0)
-    return build_generator(LITE, len(CITYSCAPES), aux=True).eval()
+    return random_generator()
 
 
 @pytest.fixture(scope="module")
 def checkpoint(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint as training writes it: record and weights, aux head included."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    config = replace(TrainConfig(), generator=LITE, source=DomainConfig(size=SIZE, root=(Path("/home/me/streets"),)))
-    record = {"step": 7, "preset": "smoke", "command": "adaptseg-train smoke --source.root /home/me/streets"}
-    (folder / RECORD).write_text(json.dumps({**record, "metrics": {"miou": 0.5}, "config": to_settings(config)}))
-    save_file(generator.state_dict(), folder / GENERATOR)
-    return folder
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), generator)
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +47,6 @@ def bundle(checkpoint: Path) -> Path:
     folder = checkpoint.parent / "exported"
     assert main([str(checkpoint), str(folder), "--note", "a note"]) == 0
     return folder
-
-
-def test_class_offsets_are_in_the_graph_and_in_the_record(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
-    words = ["--class-offsets", "vegetation=-2", "sidewalk=1.5"]
-    assert main([str(checkpoint), str(tmp_path / "b"), *words]) == 0
-    image = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
-    plain, shifted = (
-        onnxruntime.InferenceSession(folder / MODEL).run(["logits"], {"image": image})[0]
-        for folder in (bundle, tmp_path / "b")
-    )
-    expected = np.zeros((1, 19, 1, 1), np.float32)
-    expected[:, CITYSCAPES.train_id("vegetation")], expected[:, CITYSCAPES.train_id("sidewalk")] = -2, 1.5
-    assert np.abs(shifted - plain - expected).max() < 1e-4
-    assert open_bundle(tmp_path / "b").manifest["training"]["class_offsets"] == {"vegetation": -2.0, "sidewalk": 1.5}
-    assert open_bundle(bundle).manifest["training"]["class_offsets"] == {}
 
 
 def test_unknown_class_offsets_are_refused_before_the_long_part(
@@ -283,20 +254,3 @@ def test_streets_to_score_on_are_drawn_and_few() -> None:
     assert (name_of(("own", Path("a.yaml"), "-")), name_of(("camvid", Path("c"), "val"))) == ("own", "camvid/val")
     with pytest.raises(ConfigError, match=r"--score streets data: .* ROOT must be -"):
         open_labelled(("streets", Path("data"), "day"), "score")
-
-
-def test_scoring_records_what_the_graph_saw_there(checkpoint: Path, tmp_path: Path) -> None:
-    """The reference that drift is measured from: shares and entropy of the label maps, not of the labels."""
-    write_cityscapes(tmp_path / "data", size=SIZE)
-    score = ["--score", "cityscapes", str(tmp_path / "data"), "val"]
-    assert main([str(checkpoint), str(tmp_path / "scored"), *score]) == 0
-    opened = open_bundle(tmp_path / "scored")
-    assert opened.reference is not None
-    assert opened.reference.data == "cityscapes/val"
-    assert opened.manifest["metrics"]["cityscapes/val"]["images"] == opened.reference.images > 0
-    files = sorted((tmp_path / "data" / "leftImg8bit" / "val").rglob("*.png"))
-    frames = np.stack([np.asarray(Image.open(file)) for file in files])
-    answers = load_predictor(opened).predict_scored(frames, [SIZE] * len(files))
-    counts = np.bincount(np.concatenate([a.label_map.ravel() for a in answers]), minlength=len(CITYSCAPES))
-    np.testing.assert_allclose(opened.reference.figures.shares, counts / counts.sum(), atol=1e-5)
-    assert opened.reference.figures.entropy == pytest.approx(np.mean([a.mean_entropy() for a in answers]), abs=1e-4)

@@ -49,6 +49,16 @@ def test_nothing_but_the_aux_head_is_left_at_initialisation(caplog: pytest.LogCa
     assert "left at initialisation" not in caplog.text
 
 
+def test_class_offsets_that_come_along_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever adapts the packaged model and exports it with the packaged model's flags would add them twice."""
+    offsets = json.loads((packaged_bundle() / MANIFEST).read_text())["training"]["class_offsets"]
+    assert offsets["vegetation"] == -2
+    with caplog.at_level("INFO"):
+        build_generator(PACKAGED, 19, aux=False)
+    assert "class offsets are in these weights, don't add them again: " in caplog.text
+    assert all(f"{name}={offset:g}" in caplog.text for name, offset in offsets.items())
+
+
 def test_a_folder_is_as_good_as_the_name(tmp_path: Path) -> None:
     shutil.copytree(packaged_bundle(), tmp_path / "b")
     named, placed = (

@@ -79,6 +79,8 @@ def test_metadata_readiness_and_configuration(tiny_bundle: Path) -> None:
         assert (await stub.ServerLive(pb.ServerLiveRequest())).live
         assert (await stub.ServerReady(pb.ServerReadyRequest())).ready
         assert (await stub.ModelReady(pb.ModelReadyRequest(name="tiny", version=version))).ready
+        assert not (await stub.ModelReady(pb.ModelReadyRequest(name="tiny", version="7"))).ready, "no error, as Triton"
+        assert not (await stub.ModelReady(pb.ModelReadyRequest(name="other"))).ready
         metadata = await stub.ModelMetadata(pb.ModelMetadataRequest(name="segmenter"))
         assert (metadata.name, list(metadata.versions)) == ("tiny", [version])
         assert list(metadata.inputs[0].shape) == [-1, -1, -1, 3]

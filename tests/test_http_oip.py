@@ -18,8 +18,10 @@ from helpers.serving import Server
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
+from adaptseg_serve.errors import TooLarge
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
+from adaptseg_serve.http.oip_body import read_request
 from adaptseg_serve.oip_model import model_version
 from adaptseg_serve.predictor import load_predictor
 
@@ -221,6 +223,33 @@ def test_what_a_client_gets_wrong_is_named_and_mended(server: Server, body: byte
     status, _, answer = call(server, INFER, body, headers)
     assert 400 <= status < 500, answer
     assert len(json.loads(answer)["error"]) > 20
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_images_that_are_too_many_pixels_together_are_a_413(server: Server) -> None:
+    """Each alone would be decoded; eight flat ones of 16 million pixels are a few tens of KB, and 500 MB of numbers."""
+    header = struct.pack(">IIBBBBB", 4000, 3000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    files = [base64.b64encode(png).decode()] * 2
+    body = {"inputs": [tensor(datatype="BYTES", shape=[2], data=files)]}
+    status, _, answer = call(server, INFER, json.dumps(body).encode())
+    assert (status, "24000000 pixels together" in json.loads(answer)["error"]) == (413, True), answer
+
+
+def test_numbers_one_by_one_are_not_too_many() -> None:
+    """JSON would hold the interpreter, and so every other request, for as long as it makes them."""
+    before = b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1000, 667, 3], "data": ['
+    with pytest.raises(TooLarge, match="at most 2000000 may come one by one"):
+        read_request(before + b"1," * 2_001_000 + b"1]}]}", None)
+
+
+def test_what_is_quoted_back_is_cut(server: Server) -> None:
+    body = {"inputs": [], "outputs": [{"name": "x" * 100_000}]}
+    _, _, answer = call(server, INFER, json.dumps(body).encode())
+    assert len(answer) < 1100
 
 
 @pytest.mark.parametrize(

@@ -41,5 +41,12 @@ def test_an_address_of_another_machine_is_no_clash_of_doors() -> None:
         check_ports((HERE, port), ("192.0.2.1", port))
 
 
+@pytest.mark.parametrize("name", ["localhost", "", "example.com"])
+def test_the_http_doors_address_is_no_name(name: str) -> None:
+    """BentoML takes none, and says so only after it has begun to start."""
+    with pytest.raises(ConfigError, match=r"must be an IP address: 127\.0\.0\.1 .*ADAPTSEG_HTTP_HOST"):
+        check_ports((name, free_port()), (HERE, free_port()))
+
+
 def test_a_closed_grpc_door_takes_no_port() -> None:
     check_ports((HERE, free_port()), (HERE, 0))

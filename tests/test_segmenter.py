@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.segmenters import FRAME, Slow, png, with_segmenter
+from helpers.tiny_bundle import write_tiny_bundle
 from numpy.typing import NDArray
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import BadImage, BadParameter, BundleError, Busy, DeadlineExceeded, TooLarge
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size, load_predictor
-from adaptseg_serve.segmenter import Segmenter
+from adaptseg_serve.segmenter import BROKEN_AFTER, Segmenter
 from adaptseg_serve.settings import Settings
 
 
@@ -116,6 +117,47 @@ def test_a_bundle_that_will_not_load_leaves_no_thread(tiny_bundle: Path, tmp_pat
     with_segmenter(tiny_bundle, body)
 
 
+def test_a_swap_does_not_leave_the_gpu(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both bundles are in its memory for a moment: where that is too little, `auto` would fall back to the CPU."""
+    other = open_bundle(write_tiny_bundle(tmp_path / "other", seed=5))
+    at_first = Slow(0)
+    at_first.runtime = "onnxruntime-cuda"
+
+    async def body(segmenter: Segmenter) -> None:
+        segmenter._predictor = None  # what is loaded from now on is found on this machine: a CPU's
+        with pytest.raises(BundleError, match="could be loaded only as onnxruntime-cpu, where onnxruntime-cuda serves"):
+            await segmenter.swap(other)
+        assert segmenter.bundle.digest != other.digest
+        assert await segmenter.segment(FRAME)
+
+    with_segmenter(tiny_bundle, body, at_first, Settings(runtime="onnxruntime-cpu"))
+
+
+def test_a_device_that_always_fails_is_neither_ready_nor_live_until_it_answers(tiny_bundle: Path) -> None:
+    class Broken(Slow):
+        whole = True
+
+        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+            if not self.whole:
+                raise RuntimeError("an illegal memory access was encountered")
+            return super().predict(images, sizes)
+
+    predictor = Broken(0)
+
+    async def body(segmenter: Segmenter) -> None:
+        predictor.whole = False
+        for number in range(BROKEN_AFTER):
+            assert (segmenter.ready, segmenter.live) == (True, True), number
+            with pytest.raises(RuntimeError):
+                await segmenter.segment(FRAME)
+        assert (segmenter.ready, segmenter.live) == (False, False)
+        predictor.whole = True
+        await segmenter.segment(FRAME)
+        assert (segmenter.ready, segmenter.live) == (True, True)
+
+    with_segmenter(tiny_bundle, body, predictor)
+
+
 def test_shares_sum_to_one(tiny_bundle: Path) -> None:
     async def body(segmenter: Segmenter) -> None:
         answer = await segmenter.segment(FRAME)
@@ -177,7 +219,7 @@ STARTED = """
 import asyncio, sys
 from pathlib import Path
 from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.segmenter import Segmenter
+from adaptseg_serve.segmenter import BROKEN_AFTER, Segmenter
 asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())
 print("adaptseg_serve.tail_kernel" in sys.modules, "adaptseg_serve.uncertainty_kernel" in sys.modules)
 """

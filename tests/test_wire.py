@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptseg_serve.grpc import large_fields, parting
+from adaptseg_serve.grpc import large_fields, parting, wire
 from adaptseg_serve.grpc.stubs import inference_pb2 as oip
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as own
 from adaptseg_serve.grpc.wire import LargeField, Parted
@@ -184,13 +184,22 @@ def test_a_group_is_read_as_protobuf_reads_it() -> None:
     assert not found.message.raw_input_contents, "parted from it all the same"
 
 
-def test_a_message_of_very_many_fields_is_left_to_protobuf() -> None:
-    """Here each would take a microsecond of the event loop, and the memory of two views."""
-    encoded = parting.INFER_REQUEST.write(Parted(oip.ModelInferRequest(id="a"), [b""] * 1000))
-    found = parting.INFER_REQUEST.read(encoded)
-    assert found.message.id == "a"
-    assert len(found.raw) == 1000
-    assert all(isinstance(raw, bytes) for raw in found.raw)
+@pytest.mark.parametrize("kind", ["inputs", "raw_input_contents"])
+def test_a_message_of_very_many_fields_is_refused(kind: str) -> None:
+    """Two bytes each, a hundred in memory: 16 MiB of them would be more than the machine has."""
+    tag = oip.ModelInferRequest.DESCRIPTOR.fields_by_name[kind].number << 3 | 2
+    encoded = oip.ModelInferRequest(id="a").SerializeToString()
+    assert parting.INFER_REQUEST.read(encoded + bytes([tag, 0]) * (wire.MOST_FIELDS - 2)).message.id == "a"
+    with pytest.raises(DecodeError, match="more than 64 fields"):
+        parting.INFER_REQUEST.read(encoded + bytes([tag, 0]) * wire.MOST_FIELDS)
+
+
+def test_only_a_short_message_may_be_odd() -> None:
+    """What protobuf reads by itself is not counted, so a group in front would let the many fields in."""
+    group, many = bytes([15 << 3 | 3, 15 << 3 | 4]), bytes([5 << 3 | 2, 0])
+    assert parting.INFER_REQUEST.read(group + many * 100).message.inputs
+    with pytest.raises(DecodeError, match="in one piece"):
+        parting.INFER_REQUEST.read(group + many * (wire.MOST_ODD_BYTES // 2))
 
 
 def test_a_value_without_the_messages_around_it_is_a_mistake_of_ours() -> None:

@@ -36,6 +36,10 @@ OPTIONS: list[tuple[str, int | str]] = [
     # A label map may be larger than the 4 MiB that gRPC allows by default.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A service that vanished without a word is noticed in half a minute; it lets clients ping every ten seconds.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
     # Behind a name with several addresses (a headless service) calls are spread over all of them.
     ("grpc.lb_policy_name", "round_robin"),
 ]

@@ -76,11 +76,14 @@ def error_of(response: httpx.Response) -> RequestError | ServiceError:
 
 
 def lost(url: str, error: httpx.TransportError | TimeoutError) -> RequestError | ServiceError:
-    """The error that a broken or missing connection stands for; no connection at all is worth another try."""
+    """The error that a broken or missing connection stands for; none at all, and one that was closed (the
+    service restarts, or had waited long enough for the next request), are worth another try."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return errors.DeadlineExceeded(f"{url} did not answer in time.")
     if isinstance(error, httpx.ConnectError):
         return Busy(f"{url} can't be reached ({error}). Is the service running there?", 0.0)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):  # asking twice does no harm
+        return Busy(f"{url} closed the connection ({error or type(error).__name__}). Is the service restarting?", 0.0)
     return ServiceError(f"The connection to {url} broke: {error!r}")
 
 

@@ -8,7 +8,8 @@ from adaptseg_serve.errors import Busy
 
 @dataclass(frozen=True)
 class Retry:
-    """Pauses of `first`, then twice that, and so on up to `longest` seconds, each shortened at random by up to half."""
+    """Pauses of `first`, then twice that, and so on up to `longest` seconds, each shortened at random by up to half, on
+    top of what the service asks for: clients that were refused together don't come back together."""
 
     attempts: int = 4
     """Most times a request is sent; 1: never again."""
@@ -21,7 +22,7 @@ class Retry:
         left: seconds until the caller's own timeout. Raises `busy` where there is no point in waiting.
         """
         backoff = min(self.longest, self.first * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-        pause: float = max(backoff, busy.retry_after)
+        pause: float = busy.retry_after + backoff
         if attempt >= self.attempts or pause >= left:
             raise busy
         return pause

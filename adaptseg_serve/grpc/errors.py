@@ -12,15 +12,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from adaptseg_serve import record
-from adaptseg_serve.errors import Busy, RequestError
+from adaptseg_serve.errors import MAX_DETAILS, Busy, RequestError
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
 from adaptseg_serve.segmenter import Segmenter
 
 DETAILS_KEY = "grpc-status-details-bin"
 RETRY_INFO_URL = "type.googleapis.com/google.rpc.RetryInfo"
-
-MAX_DETAILS = 1000
-"""Characters of a status message: it travels as a header, and those have a limit; it may quote what a client sent."""
 
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,

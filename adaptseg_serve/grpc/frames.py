@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
+
 from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestError
 from adaptseg_serve.grpc.errors import FAILED
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
@@ -69,13 +71,22 @@ class FrameStream:
         self._answers: asyncio.Queue[Response | None] = asyncio.Queue(NOTICES)
 
     async def run(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
-        """Until the client has sent its last frame and every frame has its answer, or the service drains."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write())
-            worker = tasks.create_task(self._work(tasks))
-            await self._read(requests)
-            await worker
-            await self._answers.put(None)
+        """Until the client has sent its last frame and every frame has its answer, or the service drains.
+
+        Raises RequestError for a message that is none, CancelledError where the client has gone.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write())
+                worker = tasks.create_task(self._work(tasks))
+                await self._read(requests)
+                await worker
+                await self._answers.put(None)
+        except ExceptionGroup as failed:  # The first ended the others.
+            error = failed.exceptions[0]
+            if isinstance(error, grpc.aio.InternalError):  # An answer had nobody to go to; gRPC will say so later.
+                raise asyncio.CancelledError from None
+            raise error from None
 
     async def _read(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
         async for request in requests:
@@ -133,7 +144,7 @@ class FrameStream:
         try:
             deadline = self._frame_deadline(frame)
             answer = await segment(self._segmenter, frame.parted, deadline)
-            extras = await extras_message(self._segmenter, request.include, answer)
+            extras = await extras_message(self._segmenter, request.include, answer, deadline)
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             return _dropped(frame, _reason(error), str(error))

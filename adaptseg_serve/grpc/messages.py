@@ -60,8 +60,13 @@ def train_ids(label_map: LabelMap) -> memoryview:
     return np.ascontiguousarray(label_map).reshape(-1).data
 
 
-async def extras_message(segmenter: Segmenter, include: pb.Include, answer: Segmentation) -> pb.Extras | None:
-    """What `include` asks for, None if nothing: a field that nobody asked for stays unset."""
+async def extras_message(
+    segmenter: Segmenter, include: pb.Include, answer: Segmentation, deadline: float | None
+) -> pb.Extras | None:
+    """What `include` asks for, None if nothing: a field that nobody asked for stays unset.
+
+    Raises DeadlineExceeded at `deadline`, time.monotonic() seconds.
+    """
     if not (include.confidence or include.entropy or include.shares):
         return None
 
@@ -75,7 +80,7 @@ async def extras_message(segmenter: Segmenter, include: pb.Include, answer: Segm
             extras.shares.extend(answer.shares()[: len(segmenter.bundle.labels)])
         return extras
 
-    return await segmenter.codec(work)
+    return await segmenter.codec(work, deadline)
 
 
 def timings_message(answer: Segmentation) -> pb.Timings:

@@ -5,12 +5,13 @@ import inspect
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.errors import is_late
 from adaptseg_serve.http.middleware import request_id_of
 from adaptseg_serve.record import RequestRecord, WriteLater, recording
@@ -18,6 +19,7 @@ from adaptseg_serve.record import RequestRecord, WriteLater, recording
 QUIET = ("/grpc.", "/inference.GRPCInferenceService/Server", "/inference.GRPCInferenceService/ModelReady")
 """Health, reflection and the like: logged at level debug."""
 OUR_FAULT = frozenset({"INTERNAL", "UNKNOWN"})
+MALFORMED = "The message is not what the .proto file says."
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -41,7 +43,9 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
             return plain._replace(unary_unary=_one(handler, details, self._later))
         if handler.stream_stream is not None:
             stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
-            return handler._replace(stream_stream=stream(handler.stream_stream, details, self._later))
+            return handler._replace(request_deserializer=None, stream_stream=stream(handler, details, self._later))
+        if handler.unary_stream is not None:
+            return handler._replace(request_deserializer=None, unary_stream=_watched(handler))
         return handler
 
 
@@ -69,34 +73,59 @@ async def _read(handler: Any, data: bytes, context: Any) -> Any:
     try:
         return handler.request_deserializer(data)
     except DecodeError:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is not what the .proto file says.")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, MALFORMED)
 
 
-def _written(answer: Any, details: Any, later: WriteLater) -> Any:
+def _watched(handler: Any) -> Any:
+    """One request and a stream that is written to the context: health's Watch. It is not recorded: it may last days."""
+
+    async def watched(data: bytes, context: Any) -> None:
+        await handler.unary_stream(await _read(handler, data, context), context)
+
+    return watched
+
+
+def _written(handler: Any, details: Any, later: WriteLater) -> Any:
     """A stream whose handler writes its responses to the context."""
 
-    async def recorded(requests: AsyncIterator[Any], context: Any) -> None:
+    async def recorded(data: AsyncIterator[bytes], context: Any) -> None:
         with _recording(details, context, later):
-            try:
-                await answer(requests, context)
-            except grpc.aio.AbortError as error:
-                raise _without_frames(error) from None
+            async with _aborting(context):
+                await handler.stream_stream(_messages(handler, data), context)
 
     return recorded
 
 
-def _yielded(answer: Any, details: Any, later: WriteLater) -> Any:
+def _yielded(handler: Any, details: Any, later: WriteLater) -> Any:
     """A stream whose handler yields its responses."""
 
-    async def recorded(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def recorded(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         with _recording(details, context, later):
-            try:
-                async for response in answer(requests, context):
+            async with _aborting(context):
+                async for response in handler.stream_stream(_messages(handler, data), context):
                     yield response
-            except grpc.aio.AbortError as error:
-                raise _without_frames(error) from None
 
     return recorded
+
+
+async def _messages(handler: Any, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """What a stream's client sent. BadParameter, and not whatever gRPC makes of it, for what is no such message."""
+    async for each in data:
+        try:
+            message = handler.request_deserializer(each)
+        except DecodeError:
+            raise BadParameter(MALFORMED) from None
+        yield message
+
+
+@asynccontextmanager
+async def _aborting(context: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AbortError as error:
+        raise _without_frames(error) from None
+    except BadParameter as error:  # of a handler that isn't ours: reflection
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
 def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:

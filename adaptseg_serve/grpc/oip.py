@@ -1,14 +1,14 @@
 """`inference.GRPCInferenceService`: the Open Inference Protocol, as NVIDIA's tritonclient speaks it."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
 from adaptseg_serve import oip, oip_model
-from adaptseg_serve.errors import BadParameter, RequestError
+from adaptseg_serve.errors import MAX_DETAILS, BadParameter, RequestError
 from adaptseg_serve.grpc.errors import FAILED, answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
@@ -28,14 +28,15 @@ class InferenceService:
         self._segmenter, self._streams = segmenter, streams
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=True)
+        return pb.ServerLiveResponse(live=self._segmenter.live)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Any) -> pb.ServerReadyResponse:
         return pb.ServerReadyResponse(ready=self._segmenter.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
-        await self._check_model(request.name, request.version, context)
-        return pb.ModelReadyResponse(ready=self._segmenter.ready)
+        """Of a model that isn't here, or no longer in that version: not ready, as Triton says, and no error."""
+        here = oip_model.is_here(self._segmenter, request.name, request.version)
+        return pb.ModelReadyResponse(ready=here and self._segmenter.ready)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Any) -> pb.ServerMetadataResponse:
         return ParseDict(oip_model.SERVER, pb.ServerMetadataResponse())
@@ -84,7 +85,7 @@ class InferenceService:
         except RequestError as error:
             metrics.request("grpc", "error", error.name)
             failed = pb.ModelInferResponse(id=request.message.id)
-            return Parted(pb.ModelStreamInferResponse(error_message=str(error), infer_response=failed))
+            return Parted(pb.ModelStreamInferResponse(error_message=str(error)[:MAX_DETAILS], infer_response=failed))
         except Exception:  # The other requests of the stream have done nothing wrong.
             log.exception("A request of a stream failed")
             metrics.request("grpc", "error", "internal")
@@ -99,11 +100,12 @@ class InferenceService:
         message = request.message
         oip_model.check_model(self._segmenter, message.model_name, message.model_version)
         oip.check_outputs([o.name for o in message.outputs])
-        tensors, most = _tensors(request), self._segmenter.settings.max_batch
+        settings = self._segmenter.settings
+        tensor = _tensor(request)
         if request.raw:
-            images = oip.read_images(tensors, most)
+            images = oip.read_images([tensor], settings.max_batch)
         else:  # numbers one by one, which take a while
-            images = await self._segmenter.codec(lambda: oip.read_images(tensors, most))
+            images = await self._segmenter.codec(lambda: oip.read_images([tensor], settings.max_batch))
             oip_model.check_model(
                 self._segmenter, message.model_name, message.model_version
             )  # Again: swapped meanwhile?
@@ -129,8 +131,10 @@ def _timeout(request: pb.ModelInferRequest) -> int:
     return parameter.int64_param or parameter.uint64_param
 
 
-def _tensors(request: Parted[pb.ModelInferRequest]) -> list[oip.Tensor]:
+def _tensor(request: Parted[pb.ModelInferRequest]) -> oip.Tensor:
+    """The one input. Looked at before it is copied: a message may hold millions of whatever it likes."""
     inputs, raw = request.message.inputs, request.raw
+    oip.check_inputs([tensor.name for tensor in inputs])
     if raw and len(raw) != len(inputs):
         raise BadParameter(
             f"raw_input_contents has {len(raw)} entries for {len(inputs)} inputs. "
@@ -138,10 +142,10 @@ def _tensors(request: Parted[pb.ModelInferRequest]) -> list[oip.Tensor]:
         )
     if raw and any(tensor.HasField("contents") for tensor in inputs):
         raise BadParameter("An input's values are in raw_input_contents or in its own contents, not in both.")
+    (found,) = inputs
+    shape = tuple(found.shape[: oip.DIMENSIONS + 1])
     if raw:
-        return [oip.Tensor(t.name, t.datatype, tuple(t.shape), raw=r) for t, r in zip(inputs, raw, strict=True)]
-    return [oip.Tensor(t.name, t.datatype, tuple(t.shape), values=_values(t)) for t in inputs]
-
-
-def _values(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
-    return tensor.contents.bytes_contents if tensor.datatype == "BYTES" else tensor.contents.uint_contents
+        return oip.Tensor(found.name, found.datatype, shape, raw=raw[0])
+    contents = found.contents.bytes_contents if found.datatype == "BYTES" else found.contents.uint_contents
+    oip.check_count_of_numbers(len(contents))
+    return oip.Tensor(found.name, found.datatype, shape, values=contents)

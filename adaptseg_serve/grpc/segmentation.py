@@ -23,8 +23,9 @@ class SegmentationService:
 
     async def Segment(self, request: Parted[pb.SegmentRequest], context: Any) -> Parted[pb.SegmentResponse]:
         async with answering(context, self._segmenter):
-            answer = await segment(self._segmenter, request, deadline_of(context))
-            extras = await extras_message(self._segmenter, request.message.include, answer)
+            deadline = deadline_of(context)
+            answer = await segment(self._segmenter, request, deadline)
+            extras = await extras_message(self._segmenter, request.message.include, answer, deadline)
         with self._segmenter.metrics.timed("encode"):
             response = pb.SegmentResponse(
                 label_map=label_map_message(answer.label_map),

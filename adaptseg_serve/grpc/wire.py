@@ -15,7 +15,10 @@ _LENGTH = 2
 """The wire type of bytes, strings and messages."""
 _CUT_SHORT = "The message ends inside a field."
 MOST_FIELDS = 64
-"""Of a message that is read here: one of a million empty fields would hold up the event loop for seconds."""
+"""Of a message with a large one in it. One of a million empty fields would hold up the event loop for seconds, and
+its hundred bytes of memory for each of their two would fill the machine's."""
+MOST_ODD_BYTES = 1 << 16
+"""Of a message that protobuf must read by itself, however many fields it has."""
 
 Raw = bytes | memoryview
 M = TypeVar("M", bound=Message)
@@ -51,6 +54,8 @@ class LargeField(Generic[M]):
         try:
             rest, values = _cut(memoryview(data), self._numbers)
         except _ForProtobuf:
+            if len(data) > MOST_ODD_BYTES:
+                raise DecodeError(f"A message of more than {MOST_ODD_BYTES} bytes must be in one piece.") from None
             return self._read_whole(data)
         message = self._kind.FromString(b"".join(rest))
         return Parted(message, values if self._holder(message) is not None else ())
@@ -139,7 +144,7 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
         if at > len(view):
             raise DecodeError(_CUT_SHORT)
         yield tag, start, value, at
-    raise _ForProtobuf
+    raise DecodeError(f"The message has more than {MOST_FIELDS} fields.")
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def oip_routes(segmenter_of: SegmenterOf) -> list[Route]:
     """Routes of the protocol, for an app whose segmenter may come later."""
-    routes = [Route("/v2/health/live", _live), Route("/v2", _endpoint(segmenter_of, _server))]
+    routes = [Route("/v2/health/live", _live(segmenter_of)), Route("/v2", _endpoint(segmenter_of, _server))]
     routes.append(Route("/v2/health/ready", _endpoint(segmenter_of, _ready)))
     routes.append(Route("/v2/models/stats", _endpoint(segmenter_of, _statistics)))
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
@@ -77,8 +77,15 @@ async def _answer(request: Request, segmenter: Segmenter) -> tuple[Response, str
         return JSONResponse({"error": "The server failed to answer; its log says why."}, 500), "internal"
 
 
-async def _live(request: Request) -> Response:
-    return JSONResponse({"live": True})
+def _live(segmenter_of: SegmenterOf) -> Callable[[Request], Awaitable[Response]]:
+    async def live(request: Request) -> Response:
+        try:
+            found = segmenter_of(request).live
+        except RequestError:  # It loads: that is alive.
+            found = True
+        return JSONResponse({"live": found}, 200 if found else 503)
+
+    return live
 
 
 async def _ready(request: Request, segmenter: Segmenter) -> Response:

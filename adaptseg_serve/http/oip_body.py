@@ -16,7 +16,7 @@ import numpy as np
 
 from adaptseg_serve.errors import BadParameter, TooLarge
 from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.oip import OUTPUT, Tensor, check_outputs, output_bytes, output_shape
+from adaptseg_serve.oip import OUTPUT, Tensor, check_count_of_numbers, check_outputs, output_bytes, output_shape
 from adaptseg_serve.segmentation import Segmentation
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -60,6 +60,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 def read_request(body: bytes, header_length: str | None) -> InferRequest:
     """Parse a request body. BadParameter says which field is wrong and what it should be."""
     length = _length(body, header_length)
+    check_count_of_numbers(body.count(b",", 0, length))  # at least as many, and before JSON makes them
     document = _document(body[:length])
     parameters = _get(document, "parameters", dict, {})
     outputs = [_object(o, "outputs") for o in _get(document, "outputs", list, [])]

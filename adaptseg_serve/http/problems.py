@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adaptseg_serve import record
-from adaptseg_serve.errors import Busy, RequestError
+from adaptseg_serve.errors import MAX_DETAILS, Busy, RequestError
 
 TYPE_PREFIX = "urn:adaptseg:error:"
 
@@ -23,12 +23,17 @@ class ProblemResponse(JSONResponse):
         return json.dumps(content).encode("ascii")
 
 
+def _cut(text: str) -> str:
+    """Of what may quote a client: a name of megabytes is nothing to send back."""
+    return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]} ..."
+
+
 def problem(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     content: dict[str, Any] = {
         "type": TYPE_PREFIX + name,
         "title": name.replace("-", " ").capitalize(),
         "status": status,
-        "detail": detail,
+        "detail": _cut(detail),
     }
     return ProblemResponse(content, status, headers)
 
@@ -54,7 +59,7 @@ def oip_error_of(error: RequestError) -> Response:
 
 def _oip_error(status: int, detail: str, headers: dict[str, str] | None) -> Response:
     # json.dumps writes ASCII: a name with a lone surrogate in it can be quoted back.
-    return Response(json.dumps({"error": detail}), status, headers, "application/json")
+    return Response(json.dumps({"error": _cut(detail)}), status, headers, "application/json")
 
 
 def _retry_after(error: RequestError) -> dict[str, str] | None:

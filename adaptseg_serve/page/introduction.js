@@ -5,6 +5,9 @@ import { showModel } from "./panels.js";
 import { $, legend, names, stage, view } from "./parts.js";
 import { IGNORE_ID } from "./view.js";
 
+const REST_MS = 5000;
+let [resting, missed] = [false, false];
+
 /** The model's card, as far as it is known. */
 export let model = { version: "", input: {} };
 
@@ -30,7 +33,18 @@ export async function introduce() {
 export function noticeVersion(version) {
   if (!version || version === model.version) return;
   model = { ...model, version };
+  missed = resting;
+  if (!resting) introduceAndRest();
+}
+
+/** During a rollout two versions may answer by turns: one question in a while is enough. */
+function introduceAndRest() {
+  [resting, missed] = [true, false];
   introduce();
+  setTimeout(() => {
+    resting = false;
+    if (missed) introduceAndRest();
+  }, REST_MS);
 }
 
 function setServing(state, text) {

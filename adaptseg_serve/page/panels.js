@@ -12,6 +12,7 @@ function element(tag, className = "", text = "") {
 /** One row per class: a button that shows or hides it, its share, and a bar. */
 export class Legend {
   #rows = new Map();
+  #said = "";
 
   /** onToggle(id, shown) and onSpotlight(id or null) */
   constructor(list, { onToggle, onSpotlight }) {
@@ -20,7 +21,11 @@ export class Legend {
     this.onSpotlight = onSpotlight;
   }
 
+  /** Rows stay, and the keyboard's focus with them, where the classes are the same. */
   setClasses(classes) {
+    const said = JSON.stringify(classes);
+    if (said === this.#said) return;
+    this.#said = said;
     this.list.replaceChildren();
     this.onSpotlight(null); // a row that goes while it is pointed at doesn't say so
     this.#rows.clear();

@@ -49,7 +49,7 @@ class ExportOptions:
     """Images, or folders of images, for the comparison; frames of a rendered street are always compared."""
     score: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
     """Measure the finished graph on labelled images and record it: DATASET ROOT SPLIT, e.g. camvid data/camvid val, or
-    streets - day (200 that are drawn), or own roads.yaml - (no splits)."""
+    streets - day (200 that are drawn), or own roads.yaml - (no splits). - for a split: val, where there is one."""
     precisions: Annotated[tuple[Literal["fp16", "int8"], ...], arg(metavar="fp16|int8 ...")] = ()
     """Further graphs in the bundle: int8 for CPUs (static, QDQ), fp16 for GPUs. Each is admitted only by --score."""
     calibrate: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
@@ -68,9 +68,10 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Run a bundle's parity again, here: each graph on each runtime of this machine, and against what was recorded.
+    """Run a bundle's parity again, here: each runtime of this machine, and against what was recorded.
 
-    Needs neither torch nor the checkpoint. Exit code 1 if anything says other things than it should.
+    A graph of fixed shape is no runtime's here, so only its digest is checked. Needs neither torch nor the checkpoint.
+    Exit code 1 if anything says other things than it should.
     """
 
     bundle: Annotated[Positional[Path], arg(metavar="BUNDLE")]

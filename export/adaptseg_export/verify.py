@@ -1,4 +1,4 @@
-"""A bundle's parity, run again where it will serve: every graph on every runtime of this machine, without torch."""
+"""A bundle's parity, run again where it will serve: on every runtime of this machine, without torch."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

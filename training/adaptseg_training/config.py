@@ -123,7 +123,8 @@ class DomainConfig:
     root: tuple[Path, ...] = ()
     """Folder of the data set; own: its YAML file; frames: any number of folders, images, videos; streets: none."""
     split: str = ""
-    """train (the default; gta5: all), val, test; cross_city: rome/test; camvid: also day, dusk; streets: looks."""
+    """train, val, test; cross_city: rome/test; camvid: also day, dusk; streets: looks. If not given: train (gta5: all),
+    and to be scored val where there is one."""
     first: int = 0
     """Leave out the images before this one (streets: the first seed)."""
     every: int = 1

@@ -8,7 +8,7 @@ from adaptseg_serve.labels import translation
 from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import model_size
 from adaptseg_training.config import DomainConfig, TrainConfig
-from adaptseg_training.data.domains import bounded, open_domain
+from adaptseg_training.data.domains import open_domain, to_score
 from adaptseg_training.data.loading import SampleStream, batches
 from adaptseg_training.data.prepare import Pair, Preparer, label_table
 from adaptseg_training.data.sample import ImageSet
@@ -63,8 +63,8 @@ def _check_scored(images: ImageSet, label_set: str) -> None:
 
 
 def scored_domain(config: TrainConfig) -> DomainConfig | None:
-    """`evaluate` as it comes down: a few streets, not all; at the size that the network is asked at."""
-    return None if config.evaluate is None else replace(bounded(config.evaluate), size=model_size(config))
+    """`evaluate` as it comes down: val, a few streets and not all; at the size that the network is asked at."""
+    return None if config.evaluate is None else replace(to_score(config.evaluate), size=model_size(config))
 
 
 def step_batches(

@@ -80,18 +80,18 @@ def parse_options(argv: Sequence[str]) -> EvaluateOptions:
 def evaluate_command(argv: Sequence[str]) -> int:
     """Score, print, return the exit code."""
     options = parse_options(argv)
-    from adaptseg_training.data.domains import bounded, open_domain
+    from adaptseg_training.data.domains import open_domain, to_score
     from adaptseg_training.evaluation_report import write_report
     from adaptseg_training.oracle import Score, compare, open_oracle
     from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
 
-    data = bounded(options.data)
+    data = to_score(options.data)
     if data.size == NO_SIZE:
         data = replace(data, size=DomainConfig.size)
     if data.count != options.data.count:
         said = f"{PROG}: scoring on {data.count} rendered streets; --data.count asks for more or fewer."
         print(said, file=sys.stderr)
-    options = replace(options, data=split_to_score(data))
+    options = replace(options, data=data)
     images = open_domain(options.data, "data")
     if options.bundle is not None:
         subject = bundle_subject(options.bundle, options.size)
@@ -120,11 +120,6 @@ def evaluate_command(argv: Sequence[str]) -> int:
         write_report(options.out, summary, scores, ask, images, options.worst)
         print(f"wrote {options.out}", file=sys.stderr)
     return 0
-
-
-def split_to_score(data: DomainConfig) -> DomainConfig:
-    """`data`, but val of what has one where no split is given."""
-    return replace(data, split="val") if data.dataset in ("camvid", "cityscapes") and not data.split else data
 
 
 def label_free_summary(subject: "Subject", images: "ImageSet", options: EvaluateOptions) -> dict[str, Any]:

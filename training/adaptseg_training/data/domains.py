@@ -22,6 +22,9 @@ from adaptseg_training.data.synscapes import list_synscapes
 from adaptseg_training.data.synthia import list_synthia
 from adaptseg_training.ranges import check_domain_ranges
 
+WITH_VAL = ("camvid", "cityscapes")
+"""Data sets with a split that is there to be scored on."""
+
 
 class Part(Dataset[Sample]):
     """Images `first`, `first + every`, ... of a data set, at most `count` of them (0: all)."""
@@ -65,10 +68,12 @@ def check_domain(domain: DomainConfig, name: str) -> None:
         )
 
 
-def bounded(domain: DomainConfig) -> DomainConfig:
-    """`domain`, all of it to be scored: the renderer never ends, so a few streets only where no count is given."""
-    endless = domain.dataset == "streets" and not domain.count
-    return replace(domain, count=SCORED_COUNT) if endless else domain
+def to_score(domain: DomainConfig) -> DomainConfig:
+    """`domain` with what it leaves open said as scoring wants it: val where there is one; of the renderer's endless
+    streets, a few."""
+    if domain.dataset == "streets" and not domain.count:
+        return replace(domain, count=SCORED_COUNT)
+    return replace(domain, split="val") if domain.dataset in WITH_VAL and not domain.split else domain
 
 
 def _open_whole(domain: DomainConfig, name: str) -> ImageSet:

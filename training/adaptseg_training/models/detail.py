@@ -28,6 +28,6 @@ class Detail(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         scores = upsample(coarse, (fine.shape[-2], fine.shape[-1]))
-        seen = torch.cat([scores.softmax(1), fine], 1)
+        seen = torch.cat([scores.softmax(1).to(fine.dtype), fine], 1)  # scores are upsampled in float32
         change: Tensor = self.change(functional.relu(self.mix(seen)))
         return scores + change

@@ -5,6 +5,7 @@ batch norm is frozen at ImageNet's, so a generator that holds it knows the facto
 back; the bias that the folding left behind tells whether the batch norm is the same one.
 """
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from adaptseg_serve.bundle import MANIFEST, MODEL, PACKAGED_NAME, Bundle, open_bundle
 from adaptseg_serve.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class _Convolution(NamedTuple):
@@ -30,8 +33,10 @@ def is_bundle(place: str) -> bool:
 def read_bundle_tensors(place: str, generator: nn.Module) -> dict[str, Tensor]:
     """The weights of the bundle `place` by their names in `generator`, which must hold the batch norm of its training.
 
-    What the graph stores as fp16 comes back to 11 bits. The aux head isn't in a bundle. Raises BundleError for what
-    is no bundle, ConfigError for one of another backbone, another batch norm or a `detail` that `generator` lacks.
+    What the graph stores as fp16 comes back to 11 bits. The aux head isn't in a bundle. The class offsets that its
+    export added are part of its last bias and come along, which is logged: training goes on from what is served.
+    Raises BundleError for what is no bundle, ConfigError for one of another backbone, another batch norm or a
+    `detail` that `generator` lacks.
     """
     bundle = open_bundle(place)
     if bundle.manifest.get("generator", {}).get("backbone") != "lite0":
@@ -45,6 +50,9 @@ def read_bundle_tensors(place: str, generator: nn.Module) -> dict[str, Tensor]:
             tensors[f"{name}.weight"] = _unfolded(weight, bias, norms[name], f"{name} of {bundle.path}")
         else:
             tensors |= {f"{name}.weight": weight} | ({} if bias is None else {f"{name}.bias": bias})
+    if offsets := bundle.manifest.get("training", {}).get("class_offsets"):
+        said = " ".join(f"{name}={offset:g}" for name, offset in offsets.items())
+        _log.info("bundle %s: its class offsets are in these weights, don't add them again: %s", place, said)
     return tensors
 
 
