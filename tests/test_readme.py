@@ -1,4 +1,4 @@
-"""Every command in the README runs, in the order a reader types them."""
+"""Every command of the README's shell blocks runs, in the order a reader types them; test_docs.py parses the rest."""
 
 import os
 import re

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 from adaptseg_export.agreement import SURE, Agreement, Comparison, compare_batch
 from adaptseg_export.cli import main
-from adaptseg_export.verify import fingerprint, load_those_here, parity_record, verify
+from adaptseg_export.verify import RUNTIMES, fingerprint, load_those_here, parity_record, verify
 from adaptseg_export.writer import Record, write_bundle
 from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, Bundle, open_bundle
 from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CITYSCAPES
-from adaptseg_serve.predictor import Scored, Size
+from adaptseg_serve.predictor import Runtime, Scored, Size
 from adaptseg_serve.tail import label_map_from_logits
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,10 @@ def test_only_what_is_asked_for_is_loaded(tiny_bundle: Path) -> None:
     said: list[str] = []
     assert list(load_those_here(open_bundle(tiny_bundle), said.append, 1, only=())) == ["onnxruntime-cpu"]
     assert not said
+
+
+def test_every_runtime_that_can_serve_can_be_verified() -> None:
+    assert set(RUNTIMES) == set(get_args(Runtime)) - {"auto"}
 
 
 def test_a_graph_that_says_other_things_than_the_record_fails(tmp_path: Path, tiny_bundle: Path) -> None:

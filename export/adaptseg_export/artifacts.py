@@ -135,8 +135,6 @@ def _admit(agreement: Agreement, metrics: Any, options: ExportOptions) -> None:
 def say_artifact(artifact: Artifact, say: Callable[[str], None]) -> None:
     """One line for people."""
     found = artifact.agreement
-    mious = ", ".join(f"mIoU {value} on {data}" for data, value in found.miou.items())
-    say(
-        f"{found.graph}: {found.pixels:.3%} of pixels as model.onnx, {found.sure:.3%} of its sure ones; {mious}; "
-        f"{artifact.path.stat().st_size / 1e6:.1f} MB"
-    )
+    parts = [f"{found.graph}: {found.pixels:.3%} of pixels as model.onnx, {found.sure:.3%} of its sure ones"]
+    parts += [f"mIoU {value} on {data}" for data, value in found.miou.items()]
+    say("; ".join([*parts, f"{artifact.path.stat().st_size / 1e6:.1f} MB"]))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+from adaptseg_export.bounds import MIN_MIOU_RATIO
 from adaptseg_export.options import Labelled
 from adaptseg_export.verify import REFERENCE, Check
 from adaptseg_serve.bundle import Bundle
@@ -33,7 +34,7 @@ def score_all(
     scored = []
     for check in checks:
         agreement, miou = check.agreement, found[check.agreement.runtime]
-        ratio = extra.get(agreement.graph, {}).get("min_miou_ratio", 0.98)
+        ratio = extra.get(agreement.graph, {}).get("min_miou_ratio", MIN_MIOU_RATIO)
         low = miou is None or miou < ratio * (found[REFERENCE] or 0.0)
         fault = check.fault or (f"mIoU {miou}, the reference has {found[REFERENCE]}" if low else "")
         scored.append(Check(dataclasses.replace(agreement, miou={data: miou}), fault))

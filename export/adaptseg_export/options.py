@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from adaptseg_export.bounds import MIN_MIOU_RATIO, MIN_SURE_AGREEMENT
 from adaptseg_training.config import Dataset
 
 Weights = Literal["fp32", "fp16"]
@@ -54,9 +55,9 @@ class ExportOptions:
     """Further graphs in the bundle: int8 for CPUs (static, QDQ), fp16 for GPUs. Each is admitted only by --score."""
     calibrate: Annotated[Labelled | None, arg(metavar="DATASET ROOT SPLIT")] = None
     """Frames that int8's ranges are taken from, 32 of them; rendered streets if not given. Labels aren't used."""
-    min_miou_ratio: float = 0.985
+    min_miou_ratio: float = MIN_MIOU_RATIO
     """A further graph's mIoU on --score must be at least this part of model.onnx's."""
-    min_sure_agreement: float = 0.99
+    min_sure_agreement: float = MIN_SURE_AGREEMENT
     """Least part of the pixels of which model.onnx is sure (softmax at least 0.9) that must keep their class."""
     fixed_shape: bool = False
     """Add a graph for one image of the input size only: no dynamic dimension, for runtimes that need that."""

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from adaptseg_export.agreement import TIE, Agreement, Comparison, compare_batch
+from adaptseg_export.bounds import MIN_AGREEMENT, MIN_AGREEMENT_FP16_WEIGHTS
 from adaptseg_export.deployment import Deployment
 from adaptseg_export.options import Weights
 from adaptseg_serve.bundle import MODEL
 from adaptseg_serve.errors import AdaptSegError
 
-__all__ = ["MIN_AGREEMENT", "TIE", "Comparison", "Parity", "ParityError", "compare", "require"]
+__all__ = ["NEEDED", "TIE", "Comparison", "Parity", "ParityError", "compare", "require"]
 
-MIN_AGREEMENT: Mapping[Weights, float] = {"fp32": 0.9999, "fp16": 0.999}
-"""Share of pixels, over all checks, that must have the same train id, by how the graph stores its weights. With fp32
-weights, every pixel that disagrees must be a tie, too; rounded weights move more than ties."""
+NEEDED: Mapping[Weights, float] = {"fp32": MIN_AGREEMENT, "fp16": MIN_AGREEMENT_FP16_WEIGHTS}
+"""Share of pixels, over all checks, that must have the same train id, by how the graph stores its weights."""
 
 
 class ParityError(AdaptSegError):
@@ -37,7 +37,7 @@ class Parity:
     @property
     def needed(self) -> float:
         """The agreement an export needs."""
-        return MIN_AGREEMENT[self.weights]
+        return NEEDED[self.weights]
 
     @property
     def of_graph(self) -> Agreement:

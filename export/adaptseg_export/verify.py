@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptseg_export.agreement import Agreement, Comparison, compare_batch
+from adaptseg_export.bounds import MIN_AGREEMENT, MIN_SURE_AGREEMENT
 from adaptseg_serve.bundle import MODEL, Bundle, Precision
 from adaptseg_serve.errors import BundleError, ConfigError
 from adaptseg_serve.predictor import Predictor, Scored, load_predictor
@@ -33,10 +34,6 @@ RUNTIMES: Mapping[str, Precision] = {
     "tensorrt-fp16": "fp16",
 }
 """What can be compared, and the precision of the graph it runs."""
-MIN_AGREEMENT = 0.9999
-"""fp32 on any runtime; the rest must be ties."""
-MIN_SURE_AGREEMENT = 0.99
-"""Lower precisions, on pixels of which fp32 is sure, where the bundle doesn't say what it was admitted with."""
 
 
 @dataclass(frozen=True)
