@@ -19,6 +19,8 @@ A message says what was wrong, where, what was expected, and how to mend it.
 
 from typing import ClassVar
 
+FAILED = "The server failed to answer; its log says why."
+"""What a client hears of an error that is none of these, and none of its doing."""
 MAX_DETAILS = 1000
 """Characters of a message that a client gets: it may quote what that sent, and gRPC's travels as a header."""
 

@@ -32,6 +32,7 @@ from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.cors import Cors, cors_options
 from adaptseg_serve.http.middleware import BodyLimit, RequestNames
 from adaptseg_serve.http.observed import Observed
+from adaptseg_serve.http.pace import AnswerPace
 from adaptseg_serve.http.parameters import MAX_TIMEOUT_MS, Ids, Render
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.metrics import Metrics
@@ -165,6 +166,7 @@ class SegmentationService:
 
 _shell: Any = SegmentationService
 _shell.add_asgi_middleware(RequestNames)
+_shell.add_asgi_middleware(AnswerPace, timeout=SETTINGS.timeout)
 _shell.add_asgi_middleware(Observed)
 if SETTINGS.cors_origins:  # Before the tokens: a browser's preflight carries none.
     _shell.add_asgi_middleware(Cors, **cors_options(SETTINGS.cors_origins))

@@ -12,7 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 
 from adaptseg_serve import record
-from adaptseg_serve.errors import MAX_DETAILS, Busy, RequestError
+from adaptseg_serve.errors import FAILED, MAX_DETAILS, Busy, RequestError
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
 from adaptseg_serve.segmenter import Segmenter
 
@@ -29,7 +29,6 @@ _CODES = {
 
 ERROR_KEY = "adaptseg-error"
 """Trailer with the name of the error, as a problem document's type has it over HTTP."""
-FAILED = "The server failed to answer; its log says why."
 
 log = logging.getLogger(__name__)
 

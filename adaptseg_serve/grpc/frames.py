@@ -15,8 +15,7 @@ from typing import Any
 
 import grpc
 
-from adaptseg_serve.errors import BadParameter, Busy, DeadlineExceeded, RequestError
-from adaptseg_serve.grpc.errors import FAILED
+from adaptseg_serve.errors import FAILED, BadParameter, Busy, DeadlineExceeded, RequestError
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from adaptseg_serve import oip, oip_model
-from adaptseg_serve.errors import MAX_DETAILS, BadParameter, RequestError
-from adaptseg_serve.grpc.errors import FAILED, answering, deadline_of
+from adaptseg_serve.errors import FAILED, MAX_DETAILS, BadParameter, RequestError
+from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb

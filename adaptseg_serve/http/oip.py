@@ -1,10 +1,9 @@
 """The Open Inference Protocol over HTTP, under /v2, as NVIDIA's tritonclient speaks it. Errors are {"error": ...}."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -12,9 +11,10 @@ from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import NotFound, RequestError
 from adaptseg_serve.http.methods import METHODS, refuse_method
 from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
+from adaptseg_serve.http.outcome import counted
 from adaptseg_serve.http.parameters import read_deadline
-from adaptseg_serve.http.problems import oip_error_of
-from adaptseg_serve.http.segment import CLIENT_CLOSED_REQUEST, answer_headers, while_connected
+from adaptseg_serve.http.problems import internal_oip_error, oip_error_of
+from adaptseg_serve.http.segment import answer_headers, while_connected
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 
@@ -22,8 +22,6 @@ SegmenterOf = Callable[[Request], Segmenter]
 """The segmenter that answers a request; raises Busy while there is none."""
 
 Handler = Callable[[Request, Segmenter], Awaitable[Response]]
-
-log = logging.getLogger(__name__)
 
 
 def oip_routes(segmenter_of: SegmenterOf) -> list[Route]:
@@ -58,23 +56,9 @@ def _counted(segmenter_of: SegmenterOf) -> Callable[[Request], Awaitable[Respons
             segmenter = segmenter_of(request)
         except RequestError as error:
             return oip_error_of(error)
-        response, reason = await _answer(request, segmenter)
-        segmenter.metrics.request("http", "error" if reason else "ok", reason)
-        return response
+        return await counted(_infer(request, segmenter), segmenter.metrics, oip_error_of, internal_oip_error)
 
     return endpoint
-
-
-async def _answer(request: Request, segmenter: Segmenter) -> tuple[Response, str]:
-    try:
-        return await _infer(request, segmenter), ""
-    except RequestError as error:
-        return oip_error_of(error), error.name
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_CLOSED_REQUEST), "client-closed"
-    except Exception:
-        log.exception("A request failed")
-        return JSONResponse({"error": "The server failed to answer; its log says why."}, 500), "internal"
 
 
 def _live(segmenter_of: SegmenterOf) -> Callable[[Request], Awaitable[Response]]:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adaptseg_serve import record
-from adaptseg_serve.errors import MAX_DETAILS, Busy, RequestError
+from adaptseg_serve.errors import FAILED, MAX_DETAILS, Busy, RequestError
 
 TYPE_PREFIX = "urn:adaptseg:error:"
 
@@ -67,7 +67,11 @@ def _retry_after(error: RequestError) -> dict[str, str] | None:
 
 
 def internal_problem() -> Response:
-    return problem(500, "internal", "The server failed to answer; its log says why.")
+    return problem(500, "internal", FAILED)
+
+
+def internal_oip_error() -> Response:
+    return _oip_error(500, FAILED, None)
 
 
 async def on_request_error(request: Request, error: Exception) -> Response:

@@ -1,7 +1,6 @@
 """`POST /v1/segment`, and what it shares with BentoML's twin `POST /segment`."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -9,38 +8,20 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from adaptseg_serve.errors import RequestError
 from adaptseg_serve.http.answers import encode_answer
 from adaptseg_serve.http.body import read_body
+from adaptseg_serve.http.outcome import counted
 from adaptseg_serve.http.parameters import Wanted, read_deadline, read_wanted
 from adaptseg_serve.http.problems import internal_problem, problem_of
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 
-CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that went away; nobody sees it but the log and the metrics."""
-
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 async def answer(request: Request, segmenter: Segmenter) -> Response:
     """The answer to one segmentation request, errors included."""
-    try:
-        response = await _segment(request, segmenter)
-    except RequestError as error:
-        segmenter.metrics.request("http", "error", error.name)
-        return problem_of(error)
-    except ClientDisconnect:
-        segmenter.metrics.request("http", "error", "client-closed")
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except Exception:
-        log.exception("A request failed")
-        segmenter.metrics.request("http", "error", "internal")
-        return internal_problem()
-    segmenter.metrics.request("http", "ok")
-    return response
+    return await counted(_segment(request, segmenter), segmenter.metrics, problem_of, internal_problem)
 
 
 async def _segment(request: Request, segmenter: Segmenter) -> Response:
