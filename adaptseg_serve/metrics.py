@@ -41,8 +41,8 @@ class Metrics:
         """Images that have their label map so far."""
         self._requests = Counter(
             "adaptseg_inference_requests",
-            "Requests answered, by door, outcome (ok or error) and reason; but those that were refused unread, for their "
-            "token or their length: the log has them",
+            "Requests answered, by door, outcome (ok or error) and reason; but those that were refused unread, for "
+            "their token or their length: the log has them",
             ["protocol", "outcome", "reason"],
             registry=registry,
         )

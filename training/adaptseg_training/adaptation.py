@@ -11,7 +11,6 @@ so that D doesn't teach the source's class shares (class_shares.py), and self-tr
 mixed images.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaptseg_training.averaging import follow
+from adaptseg_training.averaging import Average
 from adaptseg_training.batch import Batch
 from adaptseg_training.class_shares import ClassShares
 from adaptseg_training.config import TrainConfig
@@ -87,8 +86,8 @@ class Adaptation:
         self.generator = build_generator(generator, classes, with_aux).to(device).to(memory_format=_LAYOUT)
         self.discriminators = self._discriminators(classes).to(device).to(memory_format=_LAYOUT)
         self.class_shares = self._class_shares(classes, device)
+        self.average = self._average()
         self.self_training = self._self_training()
-        self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.optimiser.average > 0 else None
         self.generator_optimiser = generator_optimiser(self.generator, config.optimiser)
         self.discriminator_optimisers = {
             name: discriminator_optimiser(d, config.optimiser) for name, d in self.discriminators.items()
@@ -108,18 +107,22 @@ class Adaptation:
         limit = self.config.balance_shares
         return ClassShares(classes, limit, device, self.world) if limit > 1 and len(self.discriminators) > 0 else None
 
+    def _average(self) -> Average | None:
+        """Self-training's teacher is one, too; `check_adaptation` refuses to have both."""
+        teaches = self.config.self_training.weight > 0
+        momentum = self.config.self_training.teacher_momentum if teaches else self.config.optimiser.average
+        return Average(self.generator, momentum) if teaches or momentum > 0 else None
+
     def _self_training(self) -> SelfTraining | None:
         config = self.config.self_training
         if config.weight == 0:
             return None
-        return SelfTraining(config, self.generator, lambda g, images: self._upsampled(g, images)["main"])
+        return SelfTraining(config, self.generator, self.deployed, lambda g, images: self._upsampled(g, images)["main"])
 
     @property
     def deployed(self) -> Generator:
-        """What is evaluated, saved as the checkpoint's generator, and exported: the teacher or average, if any."""
-        if self.self_training is not None:
-            return self.self_training.teacher
-        return self.generator if self.average is None else self.average
+        """What is evaluated, saved as the checkpoint's generator, and exported: the average, if there is one."""
+        return self.generator if self.average is None else self.average.generator
 
     def step(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """One update of everything from the mean gradient of `batches` (as many as optimiser.accumulate).
@@ -137,10 +140,8 @@ class Adaptation:
         self.whole = False
         for optimiser in optimisers:
             optimiser.step()
-        if self.self_training is not None:
-            self.self_training.follow(step)
         if self.average is not None:
-            follow(self.average, self.generator, self.config.optimiser.average, step)
+            self.average.follow(step)
         self.whole = True
         return dict(zip(names, table.mean(0).tolist(), strict=True)) | {"lr": self.config.optimiser.lr * share}
 
@@ -246,7 +247,6 @@ class Adaptation:
         """Everything that a resumed run needs of this object: tensors and plain numbers."""
         return {
             "generator": self.deployed.state_dict(),
-            "self_training": {} if self.self_training is None else self.self_training.state_dict(),
             "class_shares": {} if self.class_shares is None else self.class_shares.state_dict(),
             "averaged": {} if self.average is None else self.generator.state_dict(),
             "discriminators": self.discriminators.state_dict(),
@@ -257,8 +257,6 @@ class Adaptation:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave, into an Adaptation of the same config."""
         self.deployed.load_state_dict(state["generator"])
-        if self.self_training is not None:
-            self.self_training.load_state_dict(state["self_training"])
         # A run may be resumed with shares balanced that was begun without, and the other way round.
         if self.class_shares is not None and state.get("class_shares"):
             self.class_shares.load_state_dict(state["class_shares"])

@@ -1,7 +1,23 @@
 """Moving averages of a generator's weights."""
 
+import copy
+
 import torch
 from torch import nn
+
+from adaptseg_training.models import Generator
+
+
+class Average:
+    """A copy of `generator` that follows it: what is deployed in its place, and the teacher of self-training."""
+
+    def __init__(self, generator: Generator, momentum: float) -> None:
+        self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
+        self._followed, self._momentum = generator, momentum
+
+    def follow(self, step: int) -> None:
+        """After the update of `step`, counted from 0."""
+        follow(self.generator, self._followed, self._momentum, step)
 
 
 @torch.no_grad()

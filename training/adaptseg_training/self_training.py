@@ -7,16 +7,13 @@
 It costs nothing at test time and stands beside eq. 5: with all lambda_adv 0 it adapts alone.
 """
 
-import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptseg_serve.labels import IGNORE_ID
-from adaptseg_training.averaging import follow
 from adaptseg_training.config import SelfTrainingConfig
 from adaptseg_training.mixing import class_mask, jitter
 from adaptseg_training.models import Generator
@@ -26,12 +23,15 @@ MainLogits = Callable[[nn.Module, Tensor], Tensor]
 
 
 class SelfTraining:
-    """The teacher and the loss on mixed images. `main_logits` runs a generator on images as the step does."""
+    """The loss of `generator` on mixed images, as `teacher` labels them, which is its moving average (averaging.py).
 
-    def __init__(self, config: SelfTrainingConfig, generator: Generator, main_logits: MainLogits) -> None:
-        self._config, self._generator, self._main_logits = config, generator, main_logits
-        self.teacher = copy.deepcopy(generator).requires_grad_(False)
-        self.teacher.eval()
+    `main_logits` runs a generator on images as the step does.
+    """
+
+    def __init__(
+        self, config: SelfTrainingConfig, generator: Generator, teacher: Generator, main_logits: MainLogits
+    ) -> None:
+        self._config, self._generator, self._teacher, self._main_logits = config, generator, teacher, main_logits
 
     def backward(
         self, source_images: Tensor, source_labels: Tensor, target_images: Tensor, share: float
@@ -50,21 +50,10 @@ class SelfTraining:
         (self._config.weight * share * loss).backward()  # type: ignore[no-untyped-call]
         return {"self/main": loss.detach(), "self/confident": confident.mean()}
 
-    def follow(self, step: int) -> None:
-        """After the update of `step`, counted from 0."""
-        follow(self.teacher, self._generator, self._config.teacher_momentum, step)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The student; the teacher is what the checkpoint holds as the generator."""
-        return {"student": self._generator.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._generator.load_state_dict(state["student"])
-
     @torch.no_grad()
     def _ask_teacher(self, target_images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W) int64 train ids and, of each image, its share of confident pixels, (N, 1, 1)."""
-        probability, labels = self._main_logits(self.teacher, target_images).softmax(1).max(1)
+        probability, labels = self._main_logits(self._teacher, target_images).softmax(1).max(1)
         confident = (probability > self._config.confident).float().mean((1, 2), keepdim=True)
         return labels, confident.expand(-1, *labels.shape[1:])
 
