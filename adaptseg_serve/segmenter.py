@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
 from adaptseg_serve.images import check_pixels, decode_image
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.predictor import Predictor, is_on_gpu, load_predictor, warm_up_to_serve
+from adaptseg_serve.predictor import Predictor, Size, is_on_gpu, load_predictor, warm_up_to_serve
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_serve.record import current
 from adaptseg_serve.segmentation import Image, Segmentation, Timings, WantedSize
@@ -40,6 +41,16 @@ Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What `segment` is asked for beside the image; see there."""
+
+    size: WantedSize
+    deadline: float
+    keep_image: bool
+    scored: bool
 
 
 class Segmenter:
@@ -170,7 +181,7 @@ class Segmenter:
         """
         _check_array(image)
         check_pixels(image.shape[:2], self.settings.max_pixels)
-        return await self._segment(image, size, deadline, keep_image, scored, by)
+        return await self._segment(image, self._wish(size, deadline, keep_image, scored), by)
 
     async def segment_encoded(
         self,
@@ -184,7 +195,8 @@ class Segmenter:
     ) -> Segmentation:
         """Label map of a JPEG or PNG file's bytes. Raises also BadImage and UnsupportedType; see `segment`."""
         max_pixels = self.settings.max_pixels
-        return await self._segment(lambda: decode_image(data, max_pixels), size, deadline, keep_image, scored, by)
+        wish = self._wish(size, deadline, keep_image, scored)
+        return await self._segment(lambda: decode_image(data, max_pixels), wish, by)
 
     async def codec(self, work: Callable[[], T], deadline: float | None = None, done: str = "done") -> T:
         """Run `work` (decoding, encoding, rendering) in the bounded pool.
@@ -198,43 +210,30 @@ class Segmenter:
         except TimeoutError:
             raise DeadlineExceeded(f"The request's deadline passed before it was {done}. Allow it more time.") from None
 
-    async def _segment(
-        self,
-        source: Source,
-        size: WantedSize,
-        deadline: float | None,
-        keep_image: bool,
-        scored: bool,
-        by: Served | None,
-    ) -> Segmentation:
-        if by is not None:
-            return await self._segment_by(by, source, size, deadline, keep_image, scored)
-        with self.admitted() as served:
-            return await self._segment_by(served, source, size, deadline, keep_image, scored)
-
-    async def _segment_by(
-        self,
-        served: Served,
-        source: Source,
-        size: WantedSize,
-        deadline: float | None,
-        keep_image: bool,
-        scored: bool,
-    ) -> Segmentation:
-        spec = served.bundle.preprocess
+    def _wish(self, size: WantedSize, deadline: float | None, keep_image: bool, scored: bool) -> _Wish:
         deadline = time.monotonic() + self.settings.timeout if deadline is None else deadline
+        return _Wish(size, deadline, keep_image, scored)
+
+    async def _segment(self, source: Source, wish: _Wish, by: Served | None) -> Segmentation:
+        if by is not None:
+            return await self._segment_by(by, source, wish)
+        with self.admitted() as served:
+            return await self._segment_by(served, source, wish)
+
+    async def _segment_by(self, served: Served, source: Source, wish: _Wish) -> Segmentation:
+        spec = served.bundle.preprocess
         started = time.monotonic()
         with served.decoding_slot():
-            image, model_image = await self._decode(source, spec, deadline)
+            image, model_image = await self._decode(source, spec, wish.deadline)
         decoded = time.monotonic() - started
         self.metrics.stage("decode", decoded)
         if (record := current()) is not None:
             record.image(image.shape[:2])
-        height, width = image.shape[:2] if size == "input" else spec.size
-        kept = image if keep_image else None
+        size: Size = image.shape[:2] if wish.size == "input" else spec.size
+        kept = image if wish.keep_image else None
         del image
         beside = 0 if kept is None or kept is model_image else kept.nbytes
-        answer = await served.batcher.submit(model_image, (height, width), deadline, scored, beside)
+        answer = await served.batcher.submit(model_image, size, wish.deadline, wish.scored, beside)
         return self._finish(answer, decoded, kept, served.bundle)
 
     def _admit(self) -> Served:

@@ -10,7 +10,6 @@ from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.memory import keep_freed_memory
 from adaptseg_training.adaptation import Adaptation
-from adaptseg_training.agreement import Ready, check_alike, step_seed
 from adaptseg_training.checkpoint import last_checkpoint
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.data.skipping import Skips
@@ -24,6 +23,7 @@ from adaptseg_training.lock import locked
 from adaptseg_training.observe import is_scored, preview, score
 from adaptseg_training.precision import set_up_arithmetic
 from adaptseg_training.progress import Reporter
+from adaptseg_training.ranks import Ready, check_alike, step_seed
 from adaptseg_training.run import Run, open_run
 from adaptseg_training.scalars import Scalars
 from adaptseg_training.state import diverged, resume, save
