@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
-from adaptseg_training.agreement import Ready
 from adaptseg_training.batch import Batch
 from adaptseg_training.checkpoint import load_checkpoint
 from adaptseg_training.config import GeneratorConfig, LevelConfig, OptimiserConfig, TrainConfig
 from adaptseg_training.devices import choose_device
 from adaptseg_training.interrupts import Interrupt
+from adaptseg_training.ranks import Ready
 from adaptseg_training.world import World, buckets, join
 
 CPU = torch.device("cpu")

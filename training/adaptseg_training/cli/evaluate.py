@@ -79,11 +79,21 @@ def parse_options(argv: Sequence[str]) -> EvaluateOptions:
 
 def evaluate_command(argv: Sequence[str]) -> int:
     """Score, print, return the exit code."""
-    options = parse_options(argv)
-    from adaptseg_training.data.domains import open_domain, to_score
-    from adaptseg_training.evaluation_report import write_report
-    from adaptseg_training.oracle import Score, compare, open_oracle
-    from adaptseg_training.subjects import bundle_subject, checkpoint_subject, open_subject
+    options = _completed(parse_options(argv))
+    from adaptseg_training.data.domains import open_domain
+
+    images, subject = open_domain(options.data, "data"), _open_subject(options)
+    if images.label_set is None:
+        _check_label_free(options)
+        print(json.dumps(label_free_summary(subject, images, options)))
+    else:
+        _report(subject, images, options)
+    return 0
+
+
+def _completed(options: EvaluateOptions) -> EvaluateOptions:
+    """`options` with what they leave open of the images."""
+    from adaptseg_training.data.domains import to_score
 
     data = to_score(options.data)
     if data.size == NO_SIZE:
@@ -91,17 +101,24 @@ def evaluate_command(argv: Sequence[str]) -> int:
     if data.count != options.data.count:
         said = f"{PROG}: scoring on {data.count} rendered streets; --data.count asks for more or fewer."
         print(said, file=sys.stderr)
-    options = replace(options, data=data)
-    images = open_domain(options.data, "data")
+    return replace(options, data=data)
+
+
+def _open_subject(options: EvaluateOptions) -> "Subject":
+    from adaptseg_training.subjects import bundle_subject, checkpoint_subject
+
     if options.bundle is not None:
-        subject = bundle_subject(options.bundle, options.size)
-    else:
-        assert options.checkpoint is not None
-        subject = checkpoint_subject(options.checkpoint, options.size, options.device, options.class_offsets)
-    if images.label_set is None:
-        _check_label_free(options)
-        print(json.dumps(label_free_summary(subject, images, options)))
-        return 0
+        return bundle_subject(options.bundle, options.size)
+    assert options.checkpoint is not None
+    return checkpoint_subject(options.checkpoint, options.size, options.device, options.class_offsets)
+
+
+def _report(subject: "Subject", images: "ImageSet", options: EvaluateOptions) -> None:
+    """Score against labels, beside the oracle where one is named; print, and write the folder that is asked for."""
+    from adaptseg_training.evaluation_report import write_report
+    from adaptseg_training.oracle import Score, compare, open_oracle
+    from adaptseg_training.subjects import open_subject
+
     if options.out is not None:
         with writing(options.out):  # before the long part, not after it
             options.out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +136,6 @@ def evaluate_command(argv: Sequence[str]) -> int:
     if options.out is not None:
         write_report(options.out, summary, scores, ask, images, options.worst)
         print(f"wrote {options.out}", file=sys.stderr)
-    return 0
 
 
 def label_free_summary(subject: "Subject", images: "ImageSet", options: EvaluateOptions) -> dict[str, Any]:
