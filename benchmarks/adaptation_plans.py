@@ -159,9 +159,13 @@ PROFILES = {
         base_flags=AMX,
         warm_start=360,
         more=1080,
-        second={"control_stage2": ("control", "control"), "dacs_stage2": ("dacs", "single_ls_balanced")},
+        second={
+            "control_stage2": ("control", "control"),
+            "dacs_stage2": ("dacs", "single_ls_balanced"),
+            "both_stage2": ("single_ls_balanced", "single_ls_balanced"),
+        },
         second_more=360,
-        second_flags={"dacs_stage2": AMX},
+        second_flags={"dacs_stage2": AMX, "both_stage2": (*AMX, "--self-training.weight", "1")},
         evaluate_every=180,
     ),
 }
