@@ -10,6 +10,7 @@ HTTP_HOST := $(or $(HOST),$(ADAPTSEG_HTTP_HOST),127.0.0.1)
 GRPC_HOST := $(or $(HOST),$(ADAPTSEG_GRPC_HOST),127.0.0.1)
 BUNDLE    ?=
 ARGS      ?=
+JOBS      ?= 2
 
 BIN    := $(VENV)/bin
 # One environment, two depths: what serving needs, and what training and the tests need on top.
@@ -40,8 +41,8 @@ serve: $(SERVE_STAMP) ## Serve a bundle: HTTP_PORT=3000 GRPC_PORT=3001 BUNDLE=pa
 	@$(if $(BUNDLE),ADAPTSEG_BUNDLE=$(abspath $(BUNDLE))) ADAPTSEG_HTTP_HOST=$(HTTP_HOST) ADAPTSEG_HTTP_PORT=$(HTTP_PORT) \
 		ADAPTSEG_GRPC_HOST=$(GRPC_HOST) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) exec $(BIN)/python -m adaptseg_serve.cli.serve
 
-test: $(DEV_STAMP) ## Run all tests: ARGS="-k png -x" is handed to pytest
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) ## Run all tests, files of them in JOBS=2 processes (0: in pytest's own): ARGS="-k png -x" is handed to pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV_STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -2,7 +2,9 @@
 
 import asyncio
 
+import pytest
 from helpers.device import Device, batched, image
+from helpers.doors import until
 
 from adaptseg_serve.batcher import Batcher
 
@@ -28,10 +30,10 @@ def test_the_oldest_head_goes_first_whatever_its_shape() -> None:
     async def body(batcher: Batcher) -> None:
         device.gate.clear()
         calls = [asyncio.create_task(batcher.submit(image(0), (1, 1)))]
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(device.running))
         for value, height in ((1, 3), (2, 2), (3, 3), (4, 2)):
             calls.append(asyncio.create_task(batcher.submit(image(value, height), (1, 1))))
-            await asyncio.sleep(0.001)
+            await until(lambda n=value: batcher.depth == n)  # type: ignore[misc]
         device.gate.set()
         await asyncio.gather(*calls)
 
@@ -39,14 +41,17 @@ def test_the_oldest_head_goes_first_whatever_its_shape() -> None:
     assert device.batches == [[0], [1, 3], [2, 4]]
 
 
-def test_an_idle_device_never_waits_for_company() -> None:
-    device = Device()
+def test_an_idle_device_never_waits_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing sets a timer of the event loop."""
+    timers: list[float] = []
 
     async def body(batcher: Batcher) -> None:
-        answer = await batcher.submit(image(1), (1, 1))
-        assert answer.queue < 0.05
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio.get_running_loop(), "call_at", lambda when, *_, **__: timers.append(when))
+            await batcher.submit(image(1), (1, 1))
 
-    batched(device, body)
+    batched(Device(), body)
+    assert not timers
 
 
 def test_with_a_delay_an_idle_device_waits_for_company_and_no_longer() -> None:
@@ -54,9 +59,9 @@ def test_with_a_delay_an_idle_device_waits_for_company_and_no_longer() -> None:
 
     async def body(batcher: Batcher) -> None:
         first = asyncio.create_task(batcher.submit(image(1), (1, 1)))
-        await asyncio.sleep(0.02)
+        await until(lambda: batcher.depth == 1)
         answers = await asyncio.gather(first, batcher.submit(image(2), (1, 1)))
-        assert 0.09 < answers[0].queue < 0.3
+        assert 0.49 < answers[0].queue < 10
 
-    batched(device, body, max_delay=0.1)
+    batched(device, body, max_delay=0.5)
     assert device.batches == [[1, 2]]
