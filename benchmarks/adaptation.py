@@ -9,7 +9,7 @@ Rows are the presets streets_to_camvid_*_lite0 and day_to_dusk_*_lite0, in the p
 `full` trains each from ImageNet as its preset says. Profile `short` is for a CPU: one source-only run for each seed,
 from which every row goes on for as many steps as every other; `control` is source-only going on, so that a gain is
 adaptation's and not length's. Rows of a second stage go on from a row of the first: `dacs_stage2` (and
-`both_stage2`, which keeps the discriminator) from the adapted one, `control_stage2`, their floor, from `control`.
+`both_stage2`, with a new discriminator beside it) from the adapted one, `control_stage2`, their floor, from `control`.
 
 A finished run is kept, an interrupted one goes on where it stopped: start the command again. Each profile wants an OUT
 of its own; where two share their base, `--bases` takes it from the other's OUT. Scores are of the last

@@ -2,20 +2,19 @@
 
 Starts `bentoml serve` and sends it a seeded mixture, through both doors, a few at a time: good images, streams that
 are left early, bytes that are no image, bodies and images beyond the limits, deadlines that pass, clients that hang
-up. Prints one JSON line: what was answered, and the worker's resident memory (MB) at each twentieth of the way. The
-first fifth is warming up (allocator arenas, connections); growth counts from there.
+up. Prints one JSON line: what became of each kind, the worker's resident memory (MB) at each twentieth of the way, and
+the most that it ever had. The first fifth is warming up (allocator arenas, connections); growth counts from there.
 """
 
 import argparse
 import asyncio
 import json
 import random
-import struct
 import sys
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,35 @@ import httpx
 import numpy as np
 import psutil
 from contest import machine
+from gate_bytes import huge_png, peak_mb
+from helpers.serving import Server, serving
 
 from adaptseg_serve.bundle import packaged_bundle
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # The tests start servers the same way.
-from helpers.serving import Server, serving
-
 AT_ONCE = 4
 MARKS = 20
 WARM = 4
-FINE = frozenset({"200", "400", "413", "415", "422", "503", "504"})
-"""Outcomes a service may have; any other number is a fault of its own."""
+LATE = frozenset({"503", "504"})
+"""What whoever waits may get from a machine that is too slow for the mixture."""
+HUNG_UP, CUT_OFF = "hung up", "cut off"
+"""Outcomes without an answer: the client's doing, and the server's."""
 
 Ask = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request: how often it comes, and what may become of it; anything else is a fault of the service."""
+
+    ask: Ask
+    weight: int
+    fine: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.ask.__name__
 
 
 def jpeg(seed: int, size: tuple[int, int]) -> bytes:
@@ -47,24 +60,21 @@ def jpeg(seed: int, size: tuple[int, int]) -> bytes:
     return cv2.imencode(".jpg", cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC))[1].tobytes()
 
 
-def huge_png(side: int = 13000) -> bytes:
-    """The head of a PNG that would decode to half a gigabyte."""
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + head
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-
-
 class Mixture:
-    """The kinds of request; each returns what came of it."""
+    """The kinds of request; each returns what became of it: the status, HUNG_UP or CUT_OFF."""
 
     def __init__(self, http: httpx.AsyncClient, channel: grpc.aio.Channel, size: tuple[int, int]) -> None:
         self._http = http
         self._stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         self._images = [jpeg(seed, size) for seed in range(8)]
         self._huge, self._big = huge_png(), bytes(17 << 20)
-        self.kinds: list[Ask] = [self.good, self.overlay, self.rpc, self.bad, self.bad_rpc, self.too_many_pixels]
-        self.kinds += [self.expired, self.hung_up, self.cancelled, self.left_early, self.too_many_bytes]
-        self.weights = [20, 5, 20, 10, 10, 5, 10, 10, 10, 3, 1]
+        answered, left = frozenset({"200"}) | LATE, frozenset({"200", HUNG_UP}) | LATE
+        self.kinds = [Kind(self.good, 20, answered), Kind(self.overlay, 5, answered), Kind(self.rpc, 20, answered)]
+        self.kinds += [Kind(ask, 10, frozenset({"400"}) | LATE) for ask in (self.bad, self.bad_rpc)]
+        self.kinds += [Kind(self.expired, 10, answered), Kind(self.hung_up, 10, left), Kind(self.cancelled, 10, left)]
+        self.kinds += [Kind(self.left_early, 3, left), Kind(self.too_many_pixels, 5, frozenset({"413"}) | LATE)]
+        # Whoever still sends after some seconds is hung up on.
+        self.kinds += [Kind(self.too_many_bytes, 1, frozenset({"413", CUT_OFF}))]
 
     async def good(self) -> str:
         return await self._post(self._image())
@@ -79,19 +89,13 @@ class Mixture:
         return await self._post(self._huge)
 
     async def too_many_bytes(self) -> str:
-        try:
-            return await self._post(self._big)
-        except httpx.TransportError:
-            return "413"  # The server hung up on the rest of the body.
+        return await self._post(self._big)
 
     async def expired(self) -> str:
         return await self._post(self._image(), headers={"X-Request-Timeout-Ms": "2"})
 
     async def hung_up(self) -> str:
-        try:
-            return await self._post(self._image(), timeout=random.uniform(0.001, 0.05))
-        except httpx.TimeoutException:
-            return "hung up"
+        return await self._post(self._image(), timeout=random.uniform(0.001, 0.05))
 
     async def rpc(self) -> str:
         return await self._call(self._image())
@@ -103,7 +107,7 @@ class Mixture:
         call = self._stub.Segment(pb.SegmentRequest(image=pb.Image(encoded=self._image())))
         await asyncio.sleep(random.uniform(0, 0.02))
         call.cancel()
-        return "hung up"
+        return HUNG_UP
 
     async def left_early(self) -> str:
         async def frames() -> Any:
@@ -120,7 +124,12 @@ class Mixture:
         return random.choice(self._images)
 
     async def _post(self, content: bytes, query: str = "", **options: Any) -> str:
-        return str((await self._http.post(f"/v1/segment{query}", content=content, **options)).status_code)
+        try:
+            return str((await self._http.post(f"/v1/segment{query}", content=content, **options)).status_code)
+        except httpx.TimeoutException:
+            return HUNG_UP
+        except httpx.TransportError:
+            return CUT_OFF
 
     async def _call(self, content: bytes) -> str:
         try:
@@ -132,32 +141,34 @@ class Mixture:
 
 
 async def soak(server: Server, requests: int, size: tuple[int, int], seed: int = 0) -> dict[str, Any]:
-    """Send so many requests; outcomes, memory in MB at each mark, and its growth after the warm-up."""
+    """Send so many requests; outcomes by kind, memory in MB at each mark, its growth after the warm-up and its peak."""
     random.seed(seed)
+    order = random.Random(seed)  # its own: how often the others are asked depends on the clock
     worker = psutil.Process(server.process.pid).children(recursive=True)[-1]
-    outcomes: Counter[str] = Counter()
     memory: list[float] = []
     async with (
         httpx.AsyncClient(base_url=server.http_url, timeout=60) as http,
         grpc.aio.insecure_channel(server.grpc_target) as channel,
     ):
-        mixture = Mixture(http, channel, size)
+        kinds = Mixture(http, channel, size).kinds
+        outcomes: dict[str, Counter[str]] = {kind.name: Counter() for kind in kinds}
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(kind: Kind) -> None:
+            async with slots:
+                outcomes[kind.name][await kind.ask()] += 1
+
         for _ in range(MARKS):
-            slots = asyncio.Semaphore(AT_ONCE)
-
-            async def one(slots: asyncio.Semaphore = slots) -> None:
-                async with slots:
-                    ask = random.choices(mixture.kinds, mixture.weights)[0]
-                    outcomes[await ask()] += 1
-
-            await asyncio.gather(*(one() for _ in range(requests // MARKS)))
+            asked = order.choices(kinds, [kind.weight for kind in kinds], k=requests // MARKS)
+            await asyncio.gather(*map(one, asked))
             memory.append(round(worker.memory_info().rss / 1e6, 1))
     return {
-        "requests": sum(outcomes.values()),
-        "outcomes": dict(sorted(outcomes.items())),
-        "faults": sum(count for outcome, count in outcomes.items() if outcome not in FINE | {"hung up"}),
+        "requests": sum(found.total() for found in outcomes.values()),
+        "outcomes": {name: dict(sorted(found.items())) for name, found in outcomes.items()},
+        "faults": sum(n for kind in kinds for outcome, n in outcomes[kind.name].items() if outcome not in kind.fine),
         "memory_mb": memory,
         "growth_mb": round(memory[-1] - max(memory[:WARM]), 1),
+        "peak_mb": round(peak_mb(server), 1),
     }
 
 

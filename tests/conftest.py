@@ -31,6 +31,23 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
+@pytest.fixture(scope="session")
+def strict(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that takes bodies of 100000 bytes at most, and logs JSON."""
+    environ = {"ADAPTSEG_LOG_FORMAT": "json", "ADAPTSEG_MAX_BODY_BYTES": "100000"}
+    with serving(tiny_bundle, tmp_path_factory.mktemp("strict"), **environ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that wants a token: `first` or `second`."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "tokens").write_text("# the fleet's\nfirst  # car 1\n\nsecond\n")
+    with serving(tiny_bundle, folder, ADAPTSEG_TOKENS_FILE=str(folder / "tokens")) as running:
+        yield running
+
+
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
     """Two train frames by day, one at dusk, in CamVid's layout; label ids 0..11 in columns."""

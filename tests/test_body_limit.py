@@ -2,22 +2,14 @@
 
 import json
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.serving import Server, serving
+from helpers.serving import Server
 
 BODY = bytes(8 << 20)
 PLAIN = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
-
-
-@pytest.fixture(scope="module")
-def strict(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tiny_bundle, tmp_path_factory.mktemp("strict"), ADAPTSEG_MAX_BODY_BYTES="100000") as running:
-        yield running
 
 
 def send_all_then_read(server: Server, path: str, rest: bytes) -> tuple[str, dict[str, str]]:

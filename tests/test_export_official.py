@@ -21,8 +21,6 @@ from adaptseg_serve.preprocess import reference_spec
 from adaptseg_training.checkpoint import load_generator
 from adaptseg_training.models import upsample
 
-pytestmark = recipe.needs_golden
-
 
 def release(path: Path, model: str, heads: str, classes: int = recipe.CLASSES, old: bool = False) -> Path:
     """A file as the authors' code saves it; `old` as PyTorch 0.3 saved it from DeepLab's names."""
@@ -56,6 +54,7 @@ def fed_normalised(model: Path, image: Tensor) -> tuple[NDArray[np.uint8], NDArr
     return label_map, logits
 
 
+@recipe.needs_golden
 def test_a_multi_level_release_is_served_with_the_authors_numbers(tmp_path: Path) -> None:
     path, folder = release(tmp_path / "released.pth", "tiny", "multi"), tmp_path / "bundle"
     assert main(["--from-adaptsegnet", str(path), str(folder), "--size", "64", "128"]) == 0
@@ -72,6 +71,7 @@ def test_a_multi_level_release_is_served_with_the_authors_numbers(tmp_path: Path
         np.testing.assert_array_equal(label_map, upsample(torch.from_numpy(expected), shape[2:]).argmax(1).numpy())
 
 
+@recipe.needs_golden
 def test_pixels_are_normalised_as_the_authors_do(tmp_path: Path) -> None:
     path, folder = release(tmp_path / "released.pth", "tiny", "single", old=True), tmp_path / "bundle"
     assert main(["--from-adaptsegnet", str(path), str(folder), "--size", "64", "96"]) == 0
@@ -84,6 +84,7 @@ def test_pixels_are_normalised_as_the_authors_do(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@recipe.needs_golden
 @pytest.mark.parametrize(("model", "heads"), [("resnet101", "single"), ("vgg16", "single"), ("resnet101", "multi")])
 def test_full_releases_say_what_the_authors_networks_say(model: str, heads: str, tmp_path: Path) -> None:
     seed, shape = IMAGES["a"]
@@ -94,6 +95,7 @@ def test_full_releases_say_what_the_authors_networks_say(model: str, heads: str,
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-4)
 
 
+@recipe.needs_golden
 @pytest.mark.parametrize(("classes", "name"), [(13, "cross-city"), (19, "cityscapes")])
 def test_the_number_of_classes_says_which(classes: int, name: str, tmp_path: Path) -> None:
     checkpoint, report = read_release(str(release(tmp_path / "released.pth", "tiny", "multi", classes)))
@@ -104,6 +106,7 @@ def test_the_number_of_classes_says_which(classes: int, name: str, tmp_path: Pat
     assert not report.initial
 
 
+@recipe.needs_golden
 def test_classes_may_be_named_one_by_one(tmp_path: Path) -> None:
     path, names = str(release(tmp_path / "released.pth", "tiny", "single", classes=3)), "road,sky,car"
     checkpoint, _ = read_release(path, names)

@@ -1,4 +1,4 @@
-"""The health check of a container, against real servers: ready, gone, loading, with TLS and mTLS."""
+"""The health check of a container, against real servers: ready, gone, loading, with mTLS."""
 
 import os
 import socket
@@ -13,7 +13,6 @@ import pytest
 from helpers.certificates import Pair, authority, signed
 from helpers.serving import ROOT, Server, free_port, serving
 
-from adaptseg_serve.cli import health
 from adaptseg_serve.cli.health import what_is_wrong
 from adaptseg_serve.client import Credentials
 from adaptseg_serve.settings import Settings, variable
@@ -68,32 +67,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
         "ours": ours,
         "others": others,
         "server": signed(folder, "server", ours),
-        "client-of-ours": signed(folder, "client", ours),
         "client-of-others": signed(folder, "stranger-client", others),
     }
 
 
-@pytest.mark.parametrize("clients_of", ["nobody", "ours", "others"])
-def test_servers_that_speak_tls(
-    tiny_bundle: Path,
-    tmp_path: Path,
-    certificates: dict[str, Pair],
-    clients_of: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_server_whose_clients_have_another_authority_is_healthy_if_it_takes_connections(
+    tiny_bundle: Path, tmp_path: Path, certificates: dict[str, Pair]
 ) -> None:
-    """Without clients' certificates; with; and with an authority that doesn't know the server's own certificate.
-
-    Only there may a connection be enough.
-    """
-    pair, known = certificates["server"], Credentials(certificates["ours"].certificate)
+    """It lets nobody in who shows its own certificate. Other servers with TLS: test_security.py."""
+    pair, client = certificates["server"], certificates["client-of-others"]
     settings = Settings(tls_cert=str(pair.certificate), tls_key=str(pair.key))
-    if clients_of != "nobody":
-        client = certificates[f"client-of-{clients_of}"]
-        settings = replace(settings, tls_client_ca=str(certificates[clients_of].certificate))
-        known = Credentials(known.ca, client.certificate, client.key)
+    settings = replace(settings, tls_client_ca=str(certificates["others"].certificate))
+    known = Credentials(certificates["ours"].certificate, client.certificate, client.key)
     environ = {variable(name): getattr(settings, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
-    listens = health._listens
-    monkeypatch.setattr(health, "_listens", lambda address: clients_of == "others" and listens(address))
     with serving(tiny_bundle, tmp_path, credentials=known, **environ) as server:
         assert what_is_wrong(replace(settings, http_port=port_of(server))) == ""
     assert "/readyz doesn't answer" in what_is_wrong(replace(settings, http_port=port_of(server)))

@@ -80,6 +80,7 @@ def _expected(folder: Path) -> dict[str, bytes]:
 
 def test_no_request_fails_while_bundles_change_and_each_answer_is_its_bundles_own(running: Server, place: Path) -> None:
     expected = _expected(place.parent)
+    before = _swaps(running, "done")
     answers: list[tuple[str, bytes]] = []
     faults: list[BaseException] = []
     done = threading.Event()
@@ -108,7 +109,7 @@ def test_no_request_fails_while_bundles_change_and_each_answer_is_its_bundles_ow
         for number, name in enumerate(("second", "first", "second"), 1):
             _put(place, name)
             # Counted when the old bundle's last answer has left.
-            _wait_for(lambda n=number: _swaps(running, "done") == n or bool(faults))  # type: ignore[misc]
+            _wait_for(lambda n=number: _swaps(running, "done") == before + n or bool(faults))  # type: ignore[misc]
         settled = len(answers)
         _wait_for(lambda: len(answers) > settled + 8)
         done.set()

@@ -14,7 +14,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from helpers.serving import Server, serving
+from helpers.serving import Server
 
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
@@ -26,13 +26,6 @@ PNG = cv2.imencode(".png", FRAME[..., ::-1])[1].tobytes()
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 STAGES = {"decode", "queue", "infer", "encode"}
-
-
-@pytest.fixture(scope="module")
-def logging_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environ = {"ADAPTSEG_LOG_FORMAT": "json", "ADAPTSEG_MAX_BODY_BYTES": "100000"}
-    with serving(tiny_bundle, tmp_path_factory.mktemp("server"), **environ) as server:
-        yield server
 
 
 def line_of(server: Server, request_id: str) -> dict[str, Any]:
@@ -51,9 +44,9 @@ def post(server: Server, request_id: str, content: bytes = PNG) -> httpx.Respons
     return httpx.post(f"{server.http_url}/v1/segment", content=content, headers=headers)
 
 
-def test_an_answered_http_request(logging_server: Server) -> None:
-    answer = post(logging_server, "http-ok")
-    line = line_of(logging_server, "http-ok")
+def test_an_answered_http_request(strict: Server) -> None:
+    answer = post(strict, "http-ok")
+    line = line_of(strict, "http-ok")
     expected = {
         "level": "info",
         "trace_id": TRACE_ID,
@@ -75,11 +68,9 @@ def test_an_answered_http_request(logging_server: Server) -> None:
     ("request_id", "content", "status", "reason"),
     [("http-bad", b"GIF89a", 415, "unsupported-type"), ("http-large", bytes(200_000), 413, "too-large")],
 )
-def test_a_refused_http_request(
-    logging_server: Server, request_id: str, content: bytes, status: int, reason: str
-) -> None:
-    assert post(logging_server, request_id, content).status_code == status
-    line = line_of(logging_server, request_id)
+def test_a_refused_http_request(strict: Server, request_id: str, content: bytes, status: int, reason: str) -> None:
+    assert post(strict, request_id, content).status_code == status
+    line = line_of(strict, request_id)
     assert (line["level"], line["status"], line.get("reason")) == ("warning", status, reason)
     assert "stages" not in line
 
@@ -93,9 +84,9 @@ def segment(server: Server, request_id: str, content: bytes) -> pb.SegmentRespon
         return response
 
 
-def test_grpc_calls(logging_server: Server) -> None:
-    response = segment(logging_server, "grpc-ok", PNG)
-    line = line_of(logging_server, "grpc-ok")
+def test_grpc_calls(strict: Server) -> None:
+    response = segment(strict, "grpc-ok", PNG)
+    line = line_of(strict, "grpc-ok")
     expected = {
         "level": "info",
         "trace_id": TRACE_ID,
@@ -110,30 +101,30 @@ def test_grpc_calls(logging_server: Server) -> None:
     assert line["stages"].keys() == STAGES
     assert line["bytes_in"] > len(PNG)
     with pytest.raises(grpc.RpcError):
-        segment(logging_server, "grpc-bad", b"GIF89a")
-    line = line_of(logging_server, "grpc-bad")
+        segment(strict, "grpc-bad", b"GIF89a")
+    line = line_of(strict, "grpc-bad")
     assert (line["level"], line["status"], line["reason"]) == ("warning", "INVALID_ARGUMENT", "unsupported-type")
 
 
-def test_a_stream_is_one_line_with_its_images(logging_server: Server) -> None:
+def test_a_stream_is_one_line_with_its_images(strict: Server) -> None:
     def frames() -> Iterator[pb.StreamSegmentRequest]:
         for number in range(5):
             policy = pb.StreamSegmentRequest.ALL
             yield pb.StreamSegmentRequest(frame_id=number, queue_policy=policy, image=pb.Image(encoded=PNG))
 
-    with grpc.insecure_channel(logging_server.grpc_target) as channel:
+    with grpc.insecure_channel(strict.grpc_target) as channel:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         answers = list(stub.StreamSegment(frames(), metadata=(("x-request-id", "grpc-stream"),), timeout=10))
-    line = line_of(logging_server, "grpc-stream")
+    line = line_of(strict, "grpc-stream")
     assert (line["status"], line["images"], len(answers)) == ("OK", 5, 5)
     assert line["stages"].keys() == STAGES
 
 
-def test_health_is_quiet_and_nothing_shows_an_image(logging_server: Server) -> None:
-    logging_server.get("/livez")
-    httpx.get(f"{logging_server.http_url}/v1/labels", headers={"X-Request-Id": "labels"})
-    line_of(logging_server, "labels")
-    log = logging_server.log.read_text()
+def test_health_is_quiet_and_nothing_shows_an_image(strict: Server) -> None:
+    strict.get("/livez")
+    httpx.get(f"{strict.http_url}/v1/labels", headers={"X-Request-Id": "labels"})
+    line_of(strict, "labels")
+    log = strict.log.read_text()
     assert "/livez" not in log
     assert base64.b64encode(PNG).decode()[40:60] not in log
     ours = [json.loads(line) for line in log.splitlines() if line.startswith("{")]

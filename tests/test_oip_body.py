@@ -37,17 +37,12 @@ def test_the_body_is_what_json_dumps_writes(shape: tuple[int, int, int], bundle:
 
 
 def test_other_threads_go_on_meanwhile(bundle: Bundle) -> None:
+    """They have some 90 turns in this time; a json.dumps of as many numbers leaves them 4."""
     values = np.random.default_rng(0).integers(0, 19, (2048, 4096), np.uint8)
-    answers = answers_of([values], bundle)
-    started = time.monotonic()
-    json.dumps(values.ravel().tolist())
-    at_once = time.monotonic() - started
-
-    writer = threading.Thread(target=write_answer, args=(WANTED, answers, "tiny", "1"))
-    last, longest = time.monotonic(), 0.0
+    writer = threading.Thread(target=write_answer, args=(WANTED, answers_of([values], bundle), "tiny", "1"))
+    turns = 0
     writer.start()
     while writer.is_alive():
         time.sleep(0.001)
-        now = time.monotonic()
-        last, longest = now, max(longest, now - last)
-    assert longest < at_once / 4
+        turns += 1
+    assert turns > 12

@@ -1,7 +1,7 @@
-"""TLS, mTLS and tokens on both doors of a real server, asked by our own client and by plain ones."""
+"""TLS, mTLS and tokens on both doors of a real server, asked by our own client, by plain ones, by the health check."""
 
 import asyncio
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,27 +12,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers.certificates import Pair, authority, signed
 from helpers.serving import Server, serving
 
+from adaptseg_serve.cli import health
 from adaptseg_serve.client import Credentials, SegmentationClient
 from adaptseg_serve.errors import AdaptSegError, ConfigError, Unauthenticated
 from adaptseg_serve.security import BearerInterceptor, Tokens, check_tls
-from adaptseg_serve.settings import Settings
+from adaptseg_serve.settings import Settings, variable
 
 IMAGE = np.full((20, 30, 3), 7, np.uint8)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("security")
-    (folder / "tokens").write_text("# the fleet's\nfirst  # car 1\n\nsecond\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def guarded(tiny_bundle: Path, folder: Path) -> Iterator[Server]:
-    place = folder / "guarded"
-    place.mkdir()
-    with serving(tiny_bundle, place, ADAPTSEG_TOKENS_FILE=str(folder / "tokens")) as server:
-        yield server
+    return tmp_path_factory.mktemp("security")
 
 
 @pytest.mark.parametrize("door", ["http", "grpc"])
@@ -126,15 +117,22 @@ def _door(server: Server, door: str) -> str:
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
 def test_both_doors_speak_tls_and_know_their_clients(
-    tiny_bundle: Path, tmp_path: Path, certificates: dict[str, Pair], mutual: bool
+    tiny_bundle: Path,
+    tmp_path: Path,
+    certificates: dict[str, Pair],
+    mutual: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A container's health check knows them by the server's own certificate: a mere connection is not enough."""
+    monkeypatch.setattr(health, "_listens", lambda address: False)
     ca, pair = certificates["ca"].certificate, certificates["server"]
-    environ = {"ADAPTSEG_TLS_CERT": str(pair.certificate), "ADAPTSEG_TLS_KEY": str(pair.key)}
-    if mutual:
-        environ["ADAPTSEG_TLS_CLIENT_CA"] = str(ca)
+    settings = Settings(tls_cert=str(pair.certificate), tls_key=str(pair.key), tls_client_ca=str(ca) if mutual else "")
+    environ = {variable(name): getattr(settings, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
     own, strange = certificates["client"], certificates["stranger"]
     known = Credentials(ca, own.certificate, own.key) if mutual else Credentials(ca)
     with serving(tiny_bundle, tmp_path, credentials=known, **environ) as server:
+        settings = replace(settings, http_port=int(server.http_url.rpartition(":")[2]))
+        assert health.what_is_wrong(settings) == ""
         for door in ("http", "grpc"):
             with SegmentationClient(_door(server, door), credentials=known) as client:
                 assert client.segment(IMAGE).label_map.shape == (20, 30)
@@ -145,6 +143,7 @@ def test_both_doors_speak_tls_and_know_their_clients(
                     pytest.raises(AdaptSegError),
                 ):
                     client.segment(IMAGE)
+    assert "/readyz doesn't answer" in health.what_is_wrong(settings)
 
 
 def test_files_that_do_not_fit_are_named(folder: Path, certificates: dict[str, Pair]) -> None:

@@ -1,8 +1,5 @@
 """An unreadable file is named, and with skip_unreadable replaced: the same way in any worker and after any resume."""
 
-import csv
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.official_trees import write_gta5
+from helpers.runs import assert_same_run, losses, train
 
 from adaptseg_serve.preprocess import PreprocessSpec
-from adaptseg_training.checkpoint import load_checkpoint
 from adaptseg_training.config import DomainConfig, TrainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.loading import MOST_SKIPS, SampleStream, batches
@@ -100,33 +97,22 @@ def test_each_file_is_named_once_and_every_time_counted() -> None:
     assert Skips(TrainConfig(), said.append).scalars() == {}
 
 
-def train(folder: Path, name: str, *flags: str) -> "subprocess.CompletedProcess[str]":
+def flags(name: str) -> list[str]:
+    """Of a tiny run in the folder of the frames."""
     domains = [f"--{d}.{flag}" for d in ("source", "target") for flag in ("dataset=gta5", "root=.", "skip-unreadable")]
     sizes = [part for d in ("source", "target") for part in (f"--{d}.size", "64", "64")]
     run = ["--run.device=cpu", "--run.workers=1", "--run.log-every=1", "--run.checkpoint-every=2", f"--run.name={name}"]
     tiny = ["--generator.backbone=lite0", "--generator.weights=none", "--optimiser.schedule-steps=100"]
-    program = "from adaptseg_training.cli.train import main; main()"
-    argv = [sys.executable, "-c", program, *tiny, *domains, *sizes, *run, *flags]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=300)
+    return [*tiny, *domains, *sizes, *run]
 
 
 def test_a_run_counts_what_it_skips_and_resumes_to_the_same_bits(gta5: Path) -> None:
-    whole = train(gta5, "whole", "--run.stop-step=4")
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.count("skipped: images/00002.png is not a readable image") == 1
-    assert "samples were skipped: 2 unreadable files" in whole.stdout
-    assert train(gta5, "halves", "--run.stop-step=2").returncode == 0
-    resumed = subprocess.run(
-        [sys.executable, "-c", "from adaptseg_training.cli.train import main; main()",
-         "--run.resume=runs/halves", "--run.stop-step=4"], cwd=gta5, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
-    assert skipped_of(gta5 / "runs/whole") == skipped_of(gta5 / "runs/halves")
-    assert sum(map(float, skipped_of(gta5 / "runs/whole"))) > 0
-    states = [load_checkpoint(gta5 / "runs" / name).generator_state for name in ("whole", "halves")]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-
-
-def skipped_of(run: Path) -> list[str]:
-    with (run / "scalars.csv").open(newline="") as stream:
-        return [row["skipped"] for row in csv.DictReader(stream)]
+    code, said = train(gta5, *flags("whole"), "--run.stop-step=4")
+    assert code == 0, said
+    assert said.count("skipped: images/00002.png is not a readable image") == 1
+    assert "samples were skipped: 2 unreadable files" in said
+    for command in ([*flags("halves"), "--run.stop-step=2"], ["--run.resume=runs/halves", "--run.stop-step=4"]):
+        code, said = train(gta5, *command)
+        assert code == 0, said
+    assert_same_run(gta5 / "runs/whole", gta5 / "runs/halves")
+    assert sum(float(row["skipped"]) for row in losses(gta5 / "runs/whole")) > 0

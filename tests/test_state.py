@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.adaptation import Adaptation
-from adaptseg_training.checkpoint import GENERATOR, RECORD, find_checkpoint, load_checkpoint
+from adaptseg_training.checkpoint import GENERATOR, RECORD, TRAINING, find_checkpoint, load_checkpoint
 from adaptseg_training.cli.train import parse_command
 from adaptseg_training.config import TrainConfig
 from adaptseg_training.errors import CheckpointError, TrainingError
@@ -219,6 +219,16 @@ def test_a_damaged_checkpoint_is_named(run: Run, adaptation: Adaptation, name: s
     (folder / name).write_bytes(b"\x00damaged")
     with pytest.raises(CheckpointError, match="step_00000001"):
         load_checkpoint(run.path)
+
+
+@pytest.mark.parametrize("name", [TRAINING, GENERATOR])
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_resume_from_damage_says_what_to_delete(run: Run, adaptation: Adaptation, name: str, damage: str) -> None:
+    file = save(run, adaptation, 1) / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"rubbish" * 99)
+    with pytest.raises(CheckpointError, match=rf"{name} .*; delete .*step_00000001 and resume again"):
+        resume(run, adaptation)
 
 
 def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:

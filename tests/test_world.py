@@ -185,21 +185,27 @@ def run(folder: Path) -> Path:
     return folder / "runs" / "whole"
 
 
-def test_a_run_of_two_is_a_run_of_one_with_the_same_batches(folder: Path, run: Path) -> None:
-    """float32: the order of sums differs, in the sixth digit of a loss after a few steps."""
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Path:
+    """The same by one process."""
     code, said = train(folder, *TWO, "--run.name", "alone")
     assert code == 0, said
-    for found, expected in zip(losses(run), losses(folder / "runs" / "alone"), strict=True):
+    return folder / "runs" / "alone"
+
+
+def test_a_run_of_two_is_a_run_of_one_with_the_same_batches(run: Path, alone: Path) -> None:
+    """float32: the order of sums differs, in the sixth digit of a loss after a few steps."""
+    for found, expected in zip(losses(run), losses(alone), strict=True):
         for name, value in expected.items():
             assert float(found[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6), (found["step"], name)
 
 
-def test_rank_0_writes_what_one_process_writes(folder: Path, run: Path) -> None:
+def test_rank_0_writes_what_one_process_writes(run: Path, alone: Path) -> None:
     def written(place: Path) -> set[str]:
         names = {str(path.relative_to(place)) for path in place.rglob("*")}
         return {name for name in names if "events" not in name}
 
-    assert written(run) == written(folder / "runs" / "alone")
+    assert written(run) == written(alone)
 
 
 def test_a_resumed_run_of_two_ends_with_the_same_bits(folder: Path, run: Path) -> None:

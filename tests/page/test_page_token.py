@@ -4,21 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from helpers.page import Shoot, choose, wait_for_result
-from helpers.serving import Server, serving
+from helpers.serving import Server
 from playwright.sync_api import Browser, Page, Route, expect
 
 FIELD = "This service wants a token"
-
-
-@pytest.fixture(scope="module")
-def guarded(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("guarded")
-    tokens = folder / "tokens"
-    tokens.write_text("correct-horse\n")
-    with serving(tiny_bundle, folder, ADAPTSEG_TOKENS_FILE=str(tokens)) as running:
-        yield running
 
 
 @contextmanager
@@ -46,7 +36,7 @@ def test_a_token_is_asked_for_checked_and_kept(
         enter(page, "wrong")
         expect(problem).to_contain_text("not accepted")
         shoot(page, "token-wrong")
-        enter(page, "correct-horse")
+        enter(page, "first")
         page.wait_for_selector("#serving[data-state=ready]")
         expect(field).to_be_hidden()
         expect(page.locator("#stage")).to_be_focused()
@@ -70,7 +60,7 @@ def test_a_picture_refused_for_want_of_a_token_is_sent_again(
         shoot(page, "token-wanted")
         enter(page, "wrong")
         expect(page.locator("#token-problem")).to_be_visible()
-        enter(page, "correct-horse")
+        enter(page, "first")
         wait_for_result(page)
         expect(page.locator("#problem")).to_be_hidden()
         expect(page.locator("#side")).to_be_visible()
@@ -82,7 +72,7 @@ def test_a_camera_refused_for_want_of_a_token_is_begun_again(browser: Browser, g
         expect(page.locator("#serving-text")).to_have_text("Token wanted")
         page.locator("[data-action=camera]:visible").click()
         expect(page.locator("#problem")).to_be_visible()
-        enter(page, "correct-horse")
+        enter(page, "first")
         expect(page.locator("#live")).to_be_visible()
         expect(page.locator("#problem")).to_be_hidden()
 
@@ -100,7 +90,7 @@ def test_a_late_refusal_of_an_old_token_leaves_the_new_one(browser: Browser, gua
         page.route("**/v1/models", hold)
         enter(page, "wrong")
         expect(page.locator("#token-problem")).to_be_visible()
-        enter(page, "correct-horse")
+        enter(page, "first")
         page.wait_for_selector("#serving[data-state=ready]")
         with page.expect_response(lambda answer: answer.status == 401):
             late.pop().continue_()

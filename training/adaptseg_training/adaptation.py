@@ -279,4 +279,4 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 def _table(losses: Sequence[Losses]) -> Tensor:
     """(batches, losses) float64: one copy from the device for all of them, not one for each."""
-    return torch.stack([torch.stack([each[name] for name in losses[0]]) for each in losses]).double()
+    return torch.stack([torch.stack([each[name] for name in losses[0]]) for each in losses]).cpu().double()

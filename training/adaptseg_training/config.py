@@ -82,7 +82,9 @@ class OptimiserConfig:
     param_groups: Literal["dedup", "legacy"] = "dedup"
     """legacy repeats ResNet's convolutions in the optimiser as the reference code does (effective lr x3 to x4)."""
     discriminator_lr: float = 1e-4
+    """Of the discriminators' Adam."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Of the discriminators' Adam; AdamW has PyTorch's own."""
     power: float = 0.9
     """lr(step) = lr * (1 - step / schedule_steps) ** power."""
     schedule_steps: int = 250_000

@@ -81,6 +81,14 @@ def _rescued(run: Run, adaptation: Adaptation, done: int) -> str:
     return f"The state after step {done} is saved in {folder}; go on with: {run.resume_command}"
 
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
 def _out_of_memory(error: Exception) -> bool:
-    """CUDA has a type of its own for it; the CPU's allocator only a sentence."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """PyTorch's allocator on CUDA has a type of its own for it; the CPU's, and CUDA's libraries, have sentences."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in str(error) for said in _NO_MEMORY)

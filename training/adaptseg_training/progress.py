@@ -65,5 +65,5 @@ class Reporter:
 
 def summary(losses: dict[str, float]) -> str:
     """The losses that people watch, short; scalars.csv has all."""
-    shown = {k: v for k, v in losses.items() if k.split("/")[0] in {"seg", "adv", "disc_accuracy"}}
+    shown = {k: v for k, v in losses.items() if k.split("/")[0] in {"seg", "adv", "disc_accuracy", "self"}}
     return "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
