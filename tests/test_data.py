@@ -154,6 +154,22 @@ def test_a_targets_labels_are_never_seen(camvid: Path) -> None:
     assert pair[1].numel() == 0
 
 
+def test_a_target_is_there_as_the_camera_saw_it_where_that_is_wanted(camvid: Path) -> None:
+    """The same crops; whoever is shown the changed colours sees what he would see without."""
+    images = open_domain(DomainConfig("camvid", (camvid,)), "target")
+    alone, beside = (
+        SampleStream(images, Preparer(PreprocessSpec(SIZE), True, None, natural), seed=5) for natural in (False, True)
+    )
+    for position in range(4):
+        changed, seen = beside[position].pair or pytest.fail("no sample")
+        assert torch.equal(changed, (alone[position].pair or pytest.fail("no sample"))[0])
+        assert seen.shape == changed.shape
+        assert not torch.equal(seen, changed)
+    plain = SampleStream(images, Preparer(PreprocessSpec(SIZE), False, None, True), seed=5)[0].pair
+    assert plain is not None
+    assert torch.equal(*plain)
+
+
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 40), epoch=st.integers(0, 3))
 def test_every_pass_sees_every_sample_once(seed: int, count: int, epoch: int) -> None:
     positions = range(epoch * count, (epoch + 1) * count)

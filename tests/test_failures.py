@@ -97,6 +97,7 @@ def fail_to_evaluate(error: Exception) -> None:
     ("name", "error", "match"),
     [
         ("unscored", torch.OutOfMemoryError("CUDA out of memory."), "the evaluation ran out of memory: CUDA"),
+        ("cudnn", RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "the evaluation ran out of memory: cuDNN"),
         ("unread", DataError("night.png can't be read; mend it."), "the evaluation failed: night.png can't be read"),
     ],
 )

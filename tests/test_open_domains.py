@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import CAMVID, CITYSCAPES, IGNORE_ID, translation
@@ -12,7 +13,7 @@ from adaptseg_training.config import DomainConfig
 from adaptseg_training.data.domains import open_domain
 from adaptseg_training.data.loading import SampleStream
 from adaptseg_training.data.prepare import Preparer, label_table
-from adaptseg_training.domains import open_domains
+from adaptseg_training.domains import open_domains, step_batches
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,29 @@ def test_labels_that_a_run_will_want_are_asked_for_at_once(
     monkeypatch.chdir(video.parent)
     with pytest.raises(ConfigError, match=match):
         open_domains(parse_command(["smoke", *flags])[1])
+
+
+def test_who_has_no_labels_of_the_target_trains_without_scores() -> None:
+    """Presets name the data set that they are scored on; not everybody has its labels, and no flag takes it away."""
+    config = parse_command(["smoke", "--evaluate.dataset", "cityscapes"])[1]
+    domains = open_domains(config)
+    assert domains.evaluate is None
+    assert domains.describe(config).endswith("nothing is scored (--evaluate.root is not given)")
+    streets = parse_command(["smoke"])[1]
+    assert "nothing is scored" not in open_domains(streets).describe(streets)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"), [((), False), (("--fourier=0.01",), True), (("--self-training.weight=1",), True)]
+)
+def test_a_target_comes_as_seen_only_where_somebody_looks(flags: tuple[str, ...], wanted: bool) -> None:
+    config = parse_command(["smoke", "--run.workers=0", "--target.augment", *flags])[1]
+    (batch,) = next(step_batches(config, open_domains(config), 0, pin=False, skipped=print))
+    assert batch.target_images is not None
+    assert (batch.target_seen is not None) == wanted
+    if batch.target_seen is not None:
+        assert batch.target_seen.shape == batch.target_images.shape
+        assert not torch.equal(batch.target_seen, batch.target_images)
 
 
 def test_scores_want_a_translation(camvid: Path) -> None:

@@ -77,6 +77,20 @@ def test_the_loss_weighs_unsure_images_down() -> None:
     assert float(mixed_loss(logits, labels, weights)) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("fourier", [0.0, 0.1])
+def test_teacher_and_swap_see_the_target_as_the_camera_saw_it(fourier: float) -> None:
+    """Changed colours are for a discriminator, whose source has them, too; here there is none."""
+    config, plain = replace(TINY, fourier=fourier), _batch()
+    assert plain.target_images is not None
+    recoloured = replace(plain, target_images=255 - plain.target_images, target_seen=plain.target_images)
+    expected, found = _adaptation(config), _adaptation(config)
+    for adaptation, batch in ((expected, plain), (found, recoloured.to(CPU))):
+        torch.manual_seed(1)
+        adaptation.step(0, [batch])
+    for name, value in expected.generator.state_dict().items():
+        assert torch.equal(found.generator.state_dict()[name], value), name
+
+
 def test_the_teacher_follows_the_student_and_gets_no_gradient() -> None:
     adaptation = _adaptation()
     teacher = {k: v.clone() for k, v in adaptation.deployed.state_dict().items()}

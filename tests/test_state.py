@@ -164,6 +164,8 @@ def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptatio
         ("--optimiser.algorithm=adamw", "optimiser.algorithm", "sgd", "adamw"),
         ("--optimiser.algorithm=sgd", "optimiser.algorithm", "adamw", "sgd"),
         ("--optimiser.param-groups=dedup", "optimiser.param-groups", "legacy", "dedup"),
+        ("--gan=vanilla", "gan", "ls", "vanilla"),
+        ("--main.space=output", "main.space", "entropy", "output"),
     ],
 )
 def test_flags_under_which_a_checkpoint_means_other_things_are_refused(
@@ -184,6 +186,13 @@ def test_another_strength_of_average_and_teacher_is_no_other_kind() -> None:
 
     check_kept(config("--optimiser.average=0.9"), config("--optimiser.average=0.99"))
     check_kept(config("--self-training.weight=1"), config("--self-training.weight=0.5"))
+
+
+def test_what_no_discriminator_sees_may_change() -> None:
+    def config(*flags: str) -> TrainConfig:
+        return parse_command(["smoke", "--aux.adv-weight=0", "--main.adv-weight=0", *flags])[1]
+
+    check_kept(config("--gan=ls", "--main.space=entropy"), config())
 
 
 @pytest.mark.parametrize("saved", [False, True])

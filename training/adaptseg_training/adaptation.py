@@ -155,15 +155,14 @@ class Adaptation:
             if self.class_shares is not None:
                 losses |= self.class_shares.follow(batch.source_labels, logits)
             self._discriminate_source(source_inputs, batch.source_labels, share, losses)
-        if batch.target_images is not None and self.self_training is not None:
-            images = (batch.source_images, batch.source_labels, batch.target_images)
-            losses |= self.self_training.backward(*images, share)
+        if (natural := batch.natural_target) is not None and self.self_training is not None:
+            losses |= self.self_training.backward(batch.source_images, batch.source_labels, natural, share)
         return losses
 
     def _restyled(self, batch: Batch) -> Batch:
-        if self.config.fourier == 0 or batch.target_images is None:
+        if self.config.fourier == 0 or (natural := batch.natural_target) is None:
             return batch
-        images = swap_amplitudes(batch.source_images, batch.target_images, self.config.fourier)
+        images = swap_amplitudes(batch.source_images, natural, self.config.fourier)
         return replace(batch, source_images=images)
 
     def _source(self, batch: Batch, share: float, losses: Losses) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import translation
 from adaptseg_training.batch import Batch
@@ -33,6 +35,8 @@ class Domains:
         """One line for the screen: which data, how many images."""
         named = (("source", self.source), ("target", self.target), ("evaluate", self.evaluate))
         line = ", ".join(f"{name}: {len(images)} images" for name, images in named if images is not None)
+        if config.evaluate is not None and is_nowhere(config.evaluate):
+            line += "; nothing is scored (--evaluate.root is not given)"
         idle = self.target is not None and not uses_target(config)
         return f"{line}; nothing learns from the target (its weights are 0): only previews show it" if idle else line
 
@@ -63,8 +67,18 @@ def _check_scored(images: ImageSet, label_set: str) -> None:
 
 
 def scored_domain(config: TrainConfig) -> DomainConfig | None:
-    """`evaluate` as it comes down: val, a few streets and not all; at the size that the network is asked at."""
-    return None if config.evaluate is None else replace(to_score(config.evaluate), size=model_size(config))
+    """`evaluate` as it comes down: val, a few streets and not all; at the size that the network is asked at.
+
+    None where a data set is named, as presets do, but not where it lies: not everybody has the target's labels.
+    """
+    if config.evaluate is None or is_nowhere(config.evaluate):
+        return None
+    return replace(to_score(config.evaluate), size=model_size(config))
+
+
+def is_nowhere(domain: DomainConfig) -> bool:
+    """Is `domain` of files, and nobody said where they are?"""
+    return domain.dataset != "streets" and not domain.root
 
 
 def step_batches(
@@ -88,9 +102,15 @@ def step_batches(
         targets = _pairs(config, config.target, domains.target, "target", first, pin, skipped, part)
     while True:
         yield [
-            Batch(*next(sources), None if targets is None else next(targets)[0])
+            Batch(*next(sources), *(_target(next(targets)) if targets is not None else ()))
             for _ in range(config.optimiser.accumulate)
         ]
+
+
+def _target(pair: Pair) -> tuple[Tensor, Tensor | None]:
+    """The images, and where they were wanted, the same as the camera saw them."""
+    images, seen = pair
+    return images, seen if seen.numel() else None
 
 
 def _pairs(
@@ -108,6 +128,7 @@ def _pairs(
         spec=preprocess_spec(config.generator, domain.size),
         augmented=domain.augment,
         train_ids=label_table(images, config.label_set, name) if labelled else None,
+        natural=config.fourier > 0 or config.self_training.weight > 0,
     )
     seed = config.run.seed + (0 if labelled else TARGET_SEED)
     stream = SampleStream(images, preparer, seed, domain.skip_unreadable)

@@ -18,7 +18,7 @@ from adaptseg_training.domains import Domains, open_domains, step_batches
 from adaptseg_training.errors import PeerError
 from adaptseg_training.failures import attempt, end_of_run, observing
 from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_code, name_of
-from adaptseg_training.levels import uses_target
+from adaptseg_training.levels import check_adaptation, uses_target
 from adaptseg_training.lock import locked
 from adaptseg_training.observe import is_scored, preview, score
 from adaptseg_training.precision import set_up_arithmetic
@@ -70,6 +70,7 @@ def _train(config: TrainConfig, preset: str, command: str, device: torch.device,
     if device.type == "cpu":
         keep_freed_memory()
     domains = open_domains(config)
+    check_adaptation(config)  # before there is a folder
     run = world.first(lambda: _own(config, preset, command, held))
     last = last_checkpoint(run.path)
     torch.manual_seed(config.run.seed)

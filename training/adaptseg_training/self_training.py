@@ -38,7 +38,8 @@ class SelfTraining:
     ) -> dict[str, Tensor]:
         """Add `share` of the gradients of the loss on one mixed batch to the generator's.
 
-        The domains' batches have one shape. Returns self/main, the raw loss, and self/confident, the share of the
+        The domains' batches have one shape; the target's colours are the camera's, and only what the student sees is
+        changed in them (`jitter`). Returns self/main, the raw loss, and self/confident, the share of the
         target's pixels that the teacher is sure of.
         """
         pseudo_labels, confident = self._ask_teacher(target_images)

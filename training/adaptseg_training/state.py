@@ -71,8 +71,12 @@ def check_kept(config: TrainConfig, saved: TrainConfig) -> None:
     The classes' names and how images are normalised are not in the weights, and which weights it began with says how.
     With an average or a teacher a checkpoint holds that one and the student apart, without one the student alone; and
     what an optimiser remembers fits no other one. Another strength of an average or a teacher is no such change.
+    Discriminators have learned to see what their level shows, and to say it in their loss's terms.
     """
+    adapting = [name for name in ("aux", "main") if getattr(saved, name).adv_weight > 0]
     for flag, was, now in (
+        *([("gan", saved.gan, config.gan)] if adapting else []),
+        *((f"{name}.space", getattr(saved, name).space, getattr(config, name).space) for name in adapting),
         ("label-set", saved.label_set, config.label_set),
         ("generator.weights", saved.generator.weights, config.generator.weights),
         ("generator.normalisation", saved.generator.normalisation, config.generator.normalisation),

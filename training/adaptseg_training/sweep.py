@@ -13,6 +13,7 @@ from rich.table import Table
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.checkpoint import last_checkpoint, read_record
 from adaptseg_training.config import TrainConfig
+from adaptseg_training.domains import scored_domain
 from adaptseg_training.engine import train
 from adaptseg_training.parsing import PROG
 
@@ -76,7 +77,7 @@ def _train(member: Member, parse: ParseCommand) -> int:
     preset, config = parse(member.argv)
     if (last := last_checkpoint(member.path)) is not None:
         record = read_record(last)
-        if record["step"] >= config.run.stop_step and (record["metrics"] or config.evaluate is None):
+        if record["step"] >= config.run.stop_step and (record["metrics"] or scored_domain(config) is None):
             return 0
         config = replace(config, run=replace(config.run, resume=member.path))
     return train(config, preset=preset, command=shlex.join([PROG, *member.argv]))

@@ -16,12 +16,12 @@ ASPECT = 1.15
 Rng = np.random.Generator
 
 
-def augment(image: Image, label_map: LabelMap | None, size: tuple[int, int], rng: Rng) -> tuple[Image, LabelMap | None]:
-    """Crop, flip and recolour: (H, W, 3) uint8 RGB of any size -> `size` (height, width); label maps by nearest."""
+def crop(image: Image, label_map: LabelMap | None, size: tuple[int, int], rng: Rng) -> tuple[Image, LabelMap | None]:
+    """Crop and flip: (H, W, 3) uint8 RGB of any size -> `size` (height, width); label maps by nearest."""
     box = random_box(image.shape[0], image.shape[1], size, rng)
     flip = bool(rng.random() < 0.5)
-    image = recolour(_cut(image, box, size, Pillow.Resampling.BICUBIC, flip), rng)
-    return image, None if label_map is None else _cut(label_map, box, size, Pillow.Resampling.NEAREST, flip)
+    cut = _cut(image, box, size, Pillow.Resampling.BICUBIC, flip)
+    return cut, None if label_map is None else _cut(label_map, box, size, Pillow.Resampling.NEAREST, flip)
 
 
 def random_box(height: int, width: int, size: tuple[int, int], rng: Rng) -> tuple[float, float, float, float]:

@@ -12,11 +12,12 @@ from torch.nn import functional
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import translation
 from adaptseg_serve.preprocess import PreprocessSpec, resize_label_map
-from adaptseg_training.data.augment import augment
+from adaptseg_training.data.augment import crop, recolour
 from adaptseg_training.data.sample import Image, ImageSet, Sample
 
 Pair = tuple[Tensor, Tensor]
-"""(3, H, W) uint8 RGB image, (H, W) uint8 train ids; a label map of no elements for unlabelled images."""
+"""(3, H, W) uint8 RGB image, (H, W) uint8 train ids; of an unlabelled image no elements, or the image as the camera
+saw it, (3, H, W) uint8 RGB, where `Preparer.natural` asks for that."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,26 @@ class Preparer:
     spec: PreprocessSpec
     augmented: bool
     train_ids: NDArray[np.uint8] | None
+    natural: bool = False
+    """Of unlabelled samples: give the image before its colours were changed, too."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Pair:
         """Unlabelled where `train_ids` is None, whatever the data set has: a target's labels are never seen."""
         labels = sample.label_map if self.train_ids is not None else None
         if self.augmented:
-            image, labels = augment(sample.image, labels, self.spec.size, rng)
-            pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+            natural, labels = crop(sample.image, labels, self.spec.size, rng)
+            pixels = _tensor(recolour(natural, rng))
+            seen = _tensor(natural.copy()) if self.natural else pixels  # torch wants what it may write to
         else:
-            pixels = resize(sample.image, self.spec)
+            seen = pixels = resize(sample.image, self.spec)
             labels = None if labels is None else resize_label_map(labels, self.spec.size)
         if labels is None or self.train_ids is None:
-            return pixels, torch.empty(0, dtype=torch.uint8)
+            return pixels, seen if self.natural else torch.empty(0, dtype=torch.uint8)
         return pixels, torch.from_numpy(np.asarray(cv2.LUT(labels, self.train_ids), np.uint8))
+
+
+def _tensor(image: Image) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
 def resize(image: Image, spec: PreprocessSpec) -> Tensor:
