@@ -65,7 +65,8 @@ def serving(
     **environ: str,
 ) -> Iterator[Server]:
     """Serve `bundle` until the block ends. `folder` holds the log and BENTOML_HOME; `environ` adds variables."""
-    http_port, grpc_port = free_port(), free_port()
+    http_port = free_port()
+    grpc_port = next(port for port in iter(free_port, 0) if port != http_port)  # it may be given out twice
     log = folder / "server.log"
     command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(http_port)]
     variables = {
