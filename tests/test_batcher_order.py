@@ -1,6 +1,7 @@
 """The micro-batcher: what goes together, what goes first, and how long an idle device waits."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from helpers.device import Device, batched, image
@@ -33,7 +34,7 @@ def test_the_oldest_head_goes_first_whatever_its_shape() -> None:
         await until(lambda: bool(device.running))
         for value, height in ((1, 3), (2, 2), (3, 3), (4, 2)):
             calls.append(asyncio.create_task(batcher.submit(image(value, height), (1, 1))))
-            await until(lambda n=value: batcher.depth == n)  # type: ignore[misc]
+            await until(partial(lambda depth: batcher.depth == depth, value))
         device.gate.set()
         await asyncio.gather(*calls)
 

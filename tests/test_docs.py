@@ -25,31 +25,33 @@ FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ADAPTATION = "benchmarks/adaptation.py"
 
 
-def train(words: list[str]) -> None:
-    if words and not words[0].startswith("--") and "--help" not in words:
-        config = parse_command(take_sweeps(words)[0])[1]
-        check(source=config.source, target=config.target, evaluate=config.evaluate)
+def train(words: list[str]) -> object:
+    if {"--help", "--presets"} & set(words):
+        return words
+    config = parse_command(take_sweeps(words)[0])[1]
+    return checked(config, source=config.source, target=config.target, evaluate=config.evaluate)
 
 
-def evaluate(words: list[str]) -> None:
-    check(data=parse_options(words).data)
+def evaluate(words: list[str]) -> object:
+    options = parse_options(words)
+    return checked(options, data=options.data)
 
 
-def export_or_verify(words: list[str]) -> None:
+def export_or_verify(words: list[str]) -> object:
     if "--verify" in words:
-        export.parse_verify([word for word in words if word != "--verify"])
-    else:
-        export.parse(words)
+        return export.parse_verify([word for word in words if word != "--verify"])
+    return export.parse(words)
 
 
-def predict_images(words: list[str]) -> None:
-    tyro.cli(predict.Options, args=words)
+def predict_images(words: list[str]) -> object:
+    return tyro.cli(predict.Options, args=words)
 
 
-def check(**domains: DomainConfig | None) -> None:
+def checked(options: object, **domains: DomainConfig | None) -> object:
     for name, domain in domains.items():
         if domain is not None:
             check_domain(domain, name)
+    return options
 
 
 PARSERS: dict[str, Callable[[list[str]], object]] = {
@@ -79,9 +81,10 @@ def test_a_command_in_the_docs_would_start(words: list[str], monkeypatch: pytest
     if words[0] == ADAPTATION:
         monkeypatch.syspath_prepend(ROOT / "benchmarks")
         monkeypatch.setattr("sys.argv", words)
-        importlib.import_module("adaptation")._options()
+        understood = importlib.import_module("adaptation")._options()
     else:
-        PARSERS[words[0]](words[1:])
+        understood = PARSERS[words[0]](words[1:])
+    assert understood is not None
 
 
 def test_the_commands_are_found() -> None:
