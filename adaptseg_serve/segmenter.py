@@ -9,17 +9,16 @@ await segmenter.close()
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
 from adaptseg_serve import uncertainty
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
+from adaptseg_serve.codec import Codec
 from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.drift import DriftWatch
 from adaptseg_serve.errors import BadParameter, BundleError, Busy, DeadlineExceeded
@@ -39,8 +38,6 @@ BROKEN_AFTER = 10
 
 Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,8 @@ class Segmenter:
         self._served: Served | None = None
         self._retiring: set[Served] = set()
         """What was swapped out and still answers."""
-        self._codec = ThreadPoolExecutor(self.settings.codec_threads, thread_name_prefix="codec")
+        self.codec = Codec(self.settings.codec_threads)
+        """Runs decoding, encoding and rendering."""
 
     @property
     def live(self) -> bool:
@@ -149,7 +147,7 @@ class Segmenter:
     async def close(self, grace: float | None = None) -> None:
         """Finish, then let go of the threads."""
         await self.finish(grace)
-        self._codec.shutdown(wait=False)
+        self.codec.close()
 
     @contextmanager
     def admitted(self) -> Iterator[Served]:
@@ -197,18 +195,6 @@ class Segmenter:
         max_pixels = self.settings.max_pixels
         wish = self._wish(size, deadline, keep_image, scored)
         return await self._segment(lambda: decode_image(data, max_pixels), wish, by)
-
-    async def codec(self, work: Callable[[], T], deadline: float | None = None, done: str = "done") -> T:
-        """Run `work` (decoding, encoding, rendering) in the bounded pool.
-
-        Raises DeadlineExceeded at `deadline`, time.monotonic() seconds, if it is not `done` by then.
-        """
-        running = asyncio.get_running_loop().run_in_executor(self._codec, work)
-        try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                return await running
-        except TimeoutError:
-            raise DeadlineExceeded(f"The request's deadline passed before it was {done}. Allow it more time.") from None
 
     def _wish(self, size: WantedSize, deadline: float | None, keep_image: bool, scored: bool) -> _Wish:
         deadline = time.monotonic() + self.settings.timeout if deadline is None else deadline

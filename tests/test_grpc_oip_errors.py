@@ -98,8 +98,9 @@ def test_a_version_that_is_swapped_away_while_numbers_are_read_is_not_found(tiny
             return done
 
         assert await stub.ModelInfer(wanted).code() == grpc.StatusCode.OK
-        segmenter.codec = swapping  # type: ignore[method-assign]
+        segmenter.codec = swapping
         code: grpc.StatusCode = await stub.ModelInfer(wanted).code()
+        segmenter.codec = codec
         return code
 
     assert in_door(tiny_bundle, work) == grpc.StatusCode.NOT_FOUND
