@@ -1,5 +1,7 @@
 """Prometheus metrics of the service. Base unit seconds; every label has few values.
 
+What every image counts is counted `Later`, together, when answers have left; what is rare, at once.
+
 Create one `Metrics` in the process that serves, never at module level: BentoML's parent process imports our
 modules too, and prometheus_client must not be imported before BentoML has named its metrics directory.
 """
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from adaptseg_serve._version import __version__
 from adaptseg_serve.exposition import exposition
+from adaptseg_serve.later import Later
 from adaptseg_serve.record import current
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter
 
         self.registry = registry = registry or CollectorRegistry()
+        self._later = Later()
+        self._waiting: int | None = None
+        """The queue's depth that is not shown yet."""
         self.executions = 0
         """Runs of the network so far."""
         self.images = 0
@@ -114,13 +120,16 @@ class Metrics:
 
     def request(self, protocol: Literal["http", "grpc"], outcome: Literal["ok", "error"], reason: str = "") -> None:
         """Count one answer; `reason` is the `name` of a RequestError, or "internal"."""
-        self._requests.labels(protocol, outcome, reason).inc()
+        self._later(self._count_request, protocol, outcome, reason)
         if (record := current()) is not None:
             record.reason = reason
 
+    def _count_request(self, *labels: str) -> None:
+        self._requests.labels(*labels).inc()
+
     def stage(self, stage: Stage, seconds: float, ago: float = 0.0) -> None:
         """An image's stage that took `seconds` and ended `ago` seconds before now; also in the request's record."""
-        self._stages[stage].observe(seconds)
+        self._later(self._stages[stage].observe, seconds)
         if (record := current()) is not None:
             record.stage(stage, seconds, ago)
 
@@ -134,14 +143,20 @@ class Metrics:
     def image(self, seconds: float) -> None:
         """One image has its label map, so long after it came."""
         self.images += 1
-        self._image.observe(seconds)
+        self._later(self._image.observe, seconds)
 
     def batch(self, size: int) -> None:
         self.executions += 1
-        self._batch.observe(size)
+        self._later(self._batch.observe, size)
 
     def depth(self, items: int) -> None:
-        self._depth.set(items)
+        if self._waiting is None:
+            self._later(self._show_depth)
+        self._waiting = items
+
+    def _show_depth(self) -> None:
+        self._depth.set(self._waiting or 0)
+        self._waiting = None
 
     def ready(self, capacity: int) -> None:
         """Requests are answered from now on, and so many images may wait."""
@@ -181,4 +196,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """What /metrics answers."""
+        self.flush()
         return exposition(self.registry)
+
+    def flush(self) -> None:
+        """Count what waits to be counted: also before the process ends."""
+        self._later.flush()

@@ -4,7 +4,6 @@ A door opens the record. Whoever works for the request finds it by `current()`, 
 since a task inherits its context. It holds counts, sizes and durations: never pixels, never a file's bytes.
 """
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -110,34 +109,6 @@ def write(record: RequestRecord) -> None:
         tracing.end(record.span, record.protocol, record.status, record.reason, record.ended)
 
 
-class WriteLater:
-    """Writes records a few at a time, when their answers are gone. One that is written alone finds the processor's
-    caches full of frames, and takes several times as long: a tenth of a trivial model's call (ADR 6)."""
-
-    DELAY = 0.02
-    """Seconds that the first of them waits."""
-
-    def __init__(self) -> None:
-        self._records: list[RequestRecord] = []
-
-    def __call__(self, record: RequestRecord) -> None:
-        """In the event loop's thread. Where no loop runs any more (an abandoned stream is closed), at once."""
-        self._records.append(record)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.flush()
-            return
-        if len(self._records) == 1:
-            loop.call_later(self.DELAY, self.flush)
-
-    def flush(self) -> None:
-        """Write what waits: also before the event loop ends."""
-        records, self._records = self._records, []
-        for record in records:
-            write(record)
-
-
 @contextlib.contextmanager
 def recording(
     protocol: Door,
@@ -148,7 +119,7 @@ def recording(
 ) -> Iterator[RequestRecord]:
     """Record the request that the block answers; `headers` (lower case) may carry a traceparent.
 
-    write: gets the finished record, at once; a WriteLater where the answer leaves after the block, not before it.
+    write: gets the finished record, at once; where the answer leaves after the block, it should see to it `Later`.
     """
     record = RequestRecord(protocol, call, request_id, tracing.begin(call, headers))
     token = _current.set(record)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
@@ -39,7 +40,8 @@ def start(traces: str) -> TracerProvider | None:
 
 def begin(call: str, headers: Mapping[str, str]) -> Span:
     """The request's span; a child of the client's where `headers` hold a traceparent."""
-    return _TRACER.start_span(call, context=_W3C.extract(headers), kind=SpanKind.SERVER)
+    context = _W3C.extract(headers) if "traceparent" in headers else Context()
+    return _TRACER.start_span(call, context=context, kind=SpanKind.SERVER)
 
 
 def add_stage(parent: Span, name: str, seconds: float, ago: float) -> None:

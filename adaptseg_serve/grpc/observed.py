@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,7 +15,8 @@ from google.protobuf.message import DecodeError
 from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.errors import is_late
 from adaptseg_serve.http.middleware import request_id_of
-from adaptseg_serve.record import RequestRecord, WriteLater, recording
+from adaptseg_serve.later import Later
+from adaptseg_serve.record import RequestRecord, recording, write
 
 QUIET = ("/grpc.", "/inference.GRPCInferenceService/Server", "/inference.GRPCInferenceService/ModelReady")
 """Health, reflection and the like: logged at level debug."""
@@ -28,7 +30,7 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
     """Records each call, its status and, where there is one request, its bytes."""
 
     def __init__(self) -> None:
-        self._later = WriteLater()
+        self._later = Later()
 
     def flush(self) -> None:
         """Write what is recorded so far; for when the server stops."""
@@ -49,7 +51,7 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         return handler
 
 
-def _one(handler: Any, details: Any, later: WriteLater) -> Any:
+def _one(handler: Any, details: Any, later: Later) -> Any:
     """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
 
     async def recorded(data: bytes, context: Any) -> bytes:
@@ -85,7 +87,7 @@ def _watched(handler: Any) -> Any:
     return watched
 
 
-def _written(handler: Any, details: Any, later: WriteLater) -> Any:
+def _written(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler writes its responses to the context."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> None:
@@ -96,7 +98,7 @@ def _written(handler: Any, details: Any, later: WriteLater) -> Any:
     return recorded
 
 
-def _yielded(handler: Any, details: Any, later: WriteLater) -> Any:
+def _yielded(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler yields its responses."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
@@ -136,10 +138,10 @@ def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
 
 
 @contextmanager
-def _recording(details: Any, context: Any, later: WriteLater) -> Iterator[RequestRecord]:
+def _recording(details: Any, context: Any, later: Later) -> Iterator[RequestRecord]:
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     request_id = request_id_of(metadata) or uuid.uuid4().hex
-    with recording("grpc", details.method, request_id, metadata, later) as record:
+    with recording("grpc", details.method, request_id, metadata, partial(later, write)) as record:
         try:
             yield record
         except (asyncio.CancelledError, GeneratorExit):
