@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from adaptseg_training import files, observe
 from adaptseg_training.checkpoint import GENERATOR, saved_checkpoints
+from adaptseg_training.data.loading import Fetched, SampleStream
 from adaptseg_training.data.sampler import sample_index
 from adaptseg_training.domains import TARGET_SEED
 from adaptseg_training.errors import DataError, StorageError
@@ -208,6 +210,45 @@ def test_a_dead_worker(folder: Path) -> None:
     assert "a process that prepares images died" in said
     assert f"is saved in runs/worker/checkpoints/{saved_checkpoints(run)[-1].name}" in said
     assert "Traceback" not in said
+
+
+def decode_slowly() -> None:
+    real = SampleStream.__getitem__
+
+    def slow(stream: SampleStream, position: int) -> Fetched:
+        time.sleep(1)
+        return real(stream, position)
+
+    SampleStream.__getitem__ = slow  # type: ignore[method-assign]
+
+
+def test_a_signal_to_the_whole_group_finds_a_run_that_waits_for_images(folder: Path) -> None:
+    """A terminal's or a scheduler's: the workers die of it, and the run has been asked to stop."""
+    run = folder / "runs" / "group"
+    with started(folder, *FLAGS, *LONG, "--run.name", run.name, sabotage=decode_slowly) as child:
+        child.wait_for(lambda: saved_checkpoints(run))
+        for pid in (child.process.pid or 0, *workers(child.process.pid)):
+            os.kill(pid, signal.SIGTERM)
+        assert child.wait() == 143
+        said = child.said
+    assert "SIGTERM: stopped after step" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_that_could_not_begin_leaves_no_folder(folder: Path) -> None:
+    code, said = train(folder, *FLAGS, "--run.name", "mistyped", "--generator.weights", "no/such.safetensors")
+    assert code == 2, said
+    assert "no weights file no/such.safetensors" in said
+    assert not (folder / "runs" / "mistyped").exists()
+
+
+def test_a_run_that_can_not_go_on_keeps_its_folder(folder: Path) -> None:
+    mistyped = ("--run.name", "noted", "--generator.weights", "no/such.safetensors")
+    note = folder / "runs" / "noted" / "note.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("mine")
+    assert train(folder, *FLAGS, *mistyped)[0] == 2
+    assert note.read_text() == "mine"
 
 
 def workers(pid: int | None) -> list[int]:

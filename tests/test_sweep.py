@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.runs import train, write_tiny
+from helpers.runs import train, train_in_ranks, write_tiny
 
 from adaptseg_serve.errors import ConfigError
 from adaptseg_training.checkpoint import read_record
@@ -53,3 +53,12 @@ def test_a_broken_sweep_goes_on_and_ends_with_the_table(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*")} == before, "done is only read"
     assert "mIoU %" in said
     assert said.count("runs/tiny_main.adv-weight_") >= 2
+
+
+@pytest.mark.parametrize("flags", [("--sweep", "main.adv-weight=0.001,0.002"), ("--dry-run",)])
+def test_what_one_process_does_is_not_done_by_several(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    folder = write_tiny(tmp_path / "together")
+    for code, said in train_in_ranks(folder, "tiny.yaml", *flags):
+        assert code == 2, said
+        assert f"{flags[0]} is of one process" in said
+    assert not (folder / "runs").exists()

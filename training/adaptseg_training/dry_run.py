@@ -132,7 +132,7 @@ def measured(
     step_s, wait_s = statistics.fmean(seconds[WARM_UP:]), statistics.fmean(waits[WARM_UP:])
     workers = config.run.workers
     meanwhile = f"which {workers} workers load meanwhile" if workers else "which the training process loads itself"
-    hours = (step_s if workers else step_s + wait_s) * config.run.stop_step / 3600
+    hours = (step_s + wait_s) * config.run.stop_step / 3600
     yield f"{step_s:.3g} s a step, after {wait_s:.2g} s for data, {meanwhile}"
     if config.run.compile:
         yield "these steps were not compiled; --run.compile takes a minute first, and less for each after"

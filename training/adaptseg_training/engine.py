@@ -15,7 +15,7 @@ from adaptseg_training.config import TrainConfig
 from adaptseg_training.data.skipping import Skips
 from adaptseg_training.devices import choose_device
 from adaptseg_training.domains import Domains, open_domains, step_batches
-from adaptseg_training.errors import PeerError
+from adaptseg_training.errors import PeerError, WorkerDied
 from adaptseg_training.failures import attempt, end_of_run, observing
 from adaptseg_training.interrupts import Interrupt, catching_interrupts, exit_code, name_of
 from adaptseg_training.levels import check_adaptation, uses_target
@@ -75,7 +75,12 @@ def _train(config: TrainConfig, preset: str, command: str, device: torch.device,
     last = last_checkpoint(run.path)
     torch.manual_seed(config.run.seed)
     classes = len(find_label_set(config.label_set))
-    adaptation = Adaptation(config, classes, device, world=world, initial=last is None)
+    try:
+        adaptation = Adaptation(config, classes, device, world=world, initial=last is None)
+    except AdaptSegError:  # its weights are not there, or another network's
+        if world.is_first:
+            run.withdraw()
+        raise
     start = resume(run, adaptation) if last is not None else 0
     check_alike(world, start, adaptation.generator, run.path)
     world.first(run.write_config)
@@ -123,6 +128,8 @@ def train_from(start: int, session: Session) -> int:
                     if scalars is not None:
                         _record(done, losses, session, scalars, skips, interrupt)
         except (AdaptSegError, OSError) as error:
+            if isinstance(error, WorkerDied) and interrupt.number and world.size == 1:  # of the same signal
+                return _stopped(interrupt.number, done, session, interrupt)
             if not world.is_first:
                 raise
             with interrupt.held():

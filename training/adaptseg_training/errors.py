@@ -7,6 +7,7 @@ AdaptSegError (adaptseg_serve.errors)
 +-- StorageError       a file of the run can't be written
 +-- StepError          a step can't be done; the state before it is good, and gets saved
     +-- PeerError      because another process of the run is gone
+    +-- WorkerDied     because a process that prepares images is
 """
 
 from adaptseg_serve.errors import AdaptSegError
@@ -34,3 +35,7 @@ class StepError(AdaptSegError):
 
 class PeerError(StepError):
     """Another process of the run is gone, or did not answer."""
+
+
+class WorkerDied(StepError):
+    """A process that prepares images is gone."""

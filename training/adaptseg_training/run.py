@@ -5,6 +5,7 @@ import math
 import platform
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ from adaptseg_training.files import (
     write_atomically,
     writing,
 )
+from adaptseg_training.lock import NAME as LOCK
 from adaptseg_training.parsing import to_settings
 
 DIVERGED = "diverged_"
@@ -99,6 +101,13 @@ class Run:
             for name in ("scalars.csv", "metrics.json"):
                 (self.path / name).unlink(missing_ok=True)
         (self.path / "previews").mkdir(exist_ok=True)
+
+    def withdraw(self) -> None:
+        """Leave no folder of a run that could not begin. One that holds anything stays."""
+        (self.path / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            for folder in (self.path / FOLDER, self.path / "previews", self.path):
+                folder.rmdir()
 
     @property
     def resume_command(self) -> str:

@@ -11,11 +11,13 @@ from adaptseg_serve.labels import find_label_set
 from adaptseg_serve.predictor import Predictor, load_predictor
 from adaptseg_serve.preprocess import PreprocessSpec
 from adaptseg_training.checkpoint import load_checkpoint, load_generator, model_size
+from adaptseg_training.config import RunConfig
 from adaptseg_training.devices import choose_device
 from adaptseg_training.generator_predictor import GeneratorPredictor
 from adaptseg_training.models.from_bundle import is_bundle
 from adaptseg_training.models.generator import preprocess_spec
 from adaptseg_training.models.offsets import add_offsets, parse_offsets
+from adaptseg_training.precision import set_up_arithmetic
 
 Size = tuple[int, int]
 
@@ -49,6 +51,7 @@ def checkpoint_subject(
 ) -> Subject:
     """A checkpoint, or a run's best or last one; its own size is model_size's."""
     checkpoint, place = load_checkpoint(path), choose_device(device, flag="--device")
+    set_up_arithmetic(RunConfig(), place)
     spec = preprocess_spec(checkpoint.config.generator, size or model_size(checkpoint.config))
     labels = find_label_set(checkpoint.config.label_set)
     generator = load_generator(checkpoint).to(place)

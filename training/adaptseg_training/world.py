@@ -122,9 +122,14 @@ def local_rank() -> int | None:
     return int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
 
 
+def started_together() -> int:
+    """How many processes torchrun started this one with, itself counted; 1 without it."""
+    return 1 if local_rank() is None else int(os.environ["WORLD_SIZE"])
+
+
 def join(device: torch.device) -> World:
     """Meet the other processes that torchrun started; alone without it. device: as `choose_device` gave it."""
-    if local_rank() is None or not distributed.is_available() or int(os.environ["WORLD_SIZE"]) == 1:
+    if started_together() == 1 or not distributed.is_available():
         return World()
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     return World(distributed.get_rank(), distributed.get_world_size())

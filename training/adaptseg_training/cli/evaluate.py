@@ -61,8 +61,8 @@ class EvaluateOptions:
     """Folder for result.json, per_class.csv, confusion.png and worst.jpg."""
     worst: int = 8
     """Images in worst.jpg."""
-    device: str = "cpu"
-    """Device for a checkpoint: cpu, auto (a GPU, if there is one), cuda, cuda:1 ..."""
+    device: str = "auto"
+    """Device for a checkpoint: auto (a GPU, if there is one), cpu, cuda, cuda:1 ...; float32 on all of them."""
 
 
 def main() -> None:

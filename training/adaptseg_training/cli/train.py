@@ -29,6 +29,8 @@ def train_command(argv: Sequence[str]) -> int:
     words, sweeps = take_sweeps([word for word in argv if word != _DRY_RUN])
     preset, config = parse_command(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if sweeps or _DRY_RUN in argv:
+        _check_alone(_SWEEP if sweeps else _DRY_RUN)
     if sweeps:
         from adaptseg_training.sweep import run_sweep
 
@@ -60,6 +62,14 @@ def parse_command(argv: Sequence[str]) -> tuple[str, TrainConfig]:
         own = preset_flags(preset)
         flags = own + _reset(own, flags) + flags
     return preset, parse(flags)
+
+
+def _check_alone(flag: str) -> None:
+    """ConfigError where torchrun started several processes: each would do all of it, over the others' files."""
+    from adaptseg_training.world import started_together  # torch
+
+    if started_together() > 1:
+        raise ConfigError(f"{flag} is of one process. Start it without torchrun, as {PROG} PRESET {flag} ...")
 
 
 def _reset(preset: Sequence[str], flags: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ ESSENTIAL = {
         "main.seg-weight",
         "main.adv-weight",
         "main.space",
+        "balance-shares",
         "fourier",
         "self-training.weight",
     ),
@@ -43,6 +44,7 @@ ESSENTIAL = {
         "optimiser.param-groups",
         "optimiser.schedule-steps",
         "optimiser.accumulate",
+        "optimiser.average",
     ),
     "data; --target.* and --evaluate.* have the same flags": (
         "source.dataset",

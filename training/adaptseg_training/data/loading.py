@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from adaptseg_training.data.prepare import Pair, Preparer
 from adaptseg_training.data.sample import ImageSet
 from adaptseg_training.data.sampler import generator_at, sample_index
-from adaptseg_training.errors import DataError, StepError
+from adaptseg_training.errors import DataError, WorkerDied
 
 MOST_SKIPS = 100
 """So many unreadable samples in a row are no accident."""
@@ -61,7 +61,7 @@ def batches(
     """(N, 3, H, W) uint8 images and (N, H, W) uint8 label maps, from batch number `first` on, for ever.
 
     `part`: which of the `size` images of each batch; all by default. `skipped` hears of every unreadable sample that
-    another one replaced; DataError where none could. StepError if a worker process died.
+    another one replaced; DataError where none could. WorkerDied if a worker process did.
     """
     loader: DataLoader[Fetched] = DataLoader(
         stream,
@@ -98,7 +98,7 @@ def _next(iterator: Iterator[Fetched]) -> Fetched:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise StepError(
+        raise WorkerDied(
             f"a process that prepares images died: {error}. If memory ran out, use fewer of them (--run.workers)."
         ) from error
 
