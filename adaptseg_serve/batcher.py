@@ -89,7 +89,7 @@ class Batcher:
         if self.depth + items > self._max_items or self._waiting.nbytes + nbytes > self._max_bytes:
             self._metrics.dropped("busy")
             raise Busy(
-                f"The queue is full ({self.depth} images wait). Try again after the time in Retry-After, "
+                f"The queue is full ({self.depth + items - 1} images wait). Try again after the time in Retry-After, "
                 "send fewer requests at once, or raise ADAPTSEG_QUEUE_DEPTH.",
                 self.retry_after,
             )

@@ -2,17 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers.doors import Door, PacedPredictor
 from helpers.segmentation_calls import RAW, frame, in_door
+from numpy.typing import NDArray
 
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
+from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.predictor import Size
+from adaptseg_serve.segmenter import BROKEN_AFTER
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -57,3 +62,30 @@ def test_stop_lets_work_at_hand_finish(tiny_bundle: Path) -> None:
         await stop
 
     in_door(tiny_bundle, work, PacedPredictor(0.6))
+
+
+def test_health_follows_a_device_that_breaks_and_comes_back(tiny_bundle: Path) -> None:
+    class Breakable(PacedPredictor):
+        whole = True
+
+        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+            if not self.whole:
+                raise RuntimeError("an illegal memory access was encountered")
+            return super().predict(images, sizes)
+
+    predictor = Breakable()
+
+    async def work(stub: Any, door: Door) -> None:
+        health = health_pb2_grpc.HealthStub(door.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        predictor.whole = False
+        for _ in range(BROKEN_AFTER):
+            assert await stub.Segment(pb.SegmentRequest(image=RAW)).code() == grpc.StatusCode.INTERNAL
+        assert (await watch.read()).status == NOT_SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
+        predictor.whole = True
+        assert await stub.Segment(pb.SegmentRequest(image=RAW)).code() == grpc.StatusCode.OK
+        assert (await watch.read()).status == SERVING
+
+    in_door(tiny_bundle, work, predictor)

@@ -1,6 +1,9 @@
 """The Open Inference Protocol over gRPC: what a client gets wrong is named, and said how to mend."""
 
+import asyncio
+import itertools
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,3 +135,22 @@ def test_bytes_that_are_no_message_are_the_clients_fault(tiny_bundle: Path) -> N
         return caught.value.code()
 
     assert in_door(tiny_bundle, work) == BAD
+
+
+def test_numbers_that_wait_to_be_read_count_as_waiting(tiny_bundle: Path) -> None:
+    wanted = frames_request(FRAMES[:1], raw_input_contents=[])
+    wanted.inputs[0].contents.uint_contents.extend(FRAMES[:1].ravel().tolist())
+
+    async def work(stub: Any, door: Door) -> None:
+        held = threading.Event()
+        blocked = [asyncio.create_task(door.segmenter.codec(lambda: held.wait(20))) for _ in range(2)]
+        await asyncio.sleep(0)
+        codes = [asyncio.create_task(stub.ModelInfer(wanted).code()) for _ in range(6)]
+        refused = [await code for code in itertools.islice(asyncio.as_completed(codes), 4)]
+        assert not any(each.done() for each in blocked), "refused at once, not when their turn came"
+        held.set()
+        await asyncio.gather(*blocked)
+        assert refused == [BIG] * 4
+        assert sorted(code.name for code in await asyncio.gather(*codes)) == ["OK"] * 2 + [BIG.name] * 4
+
+    in_door(tiny_bundle, work, codec_threads=2, queue_depth=2)

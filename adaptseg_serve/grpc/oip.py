@@ -105,10 +105,10 @@ class InferenceService:
         if request.raw:
             images = oip.read_images([tensor], settings.max_batch)
         else:  # numbers one by one, which take a while
-            images = await self._segmenter.codec(lambda: oip.read_images([tensor], settings.max_batch))
-            oip_model.check_model(
-                self._segmenter, message.model_name, message.model_version
-            )  # Again: swapped meanwhile?
+            with self._segmenter.admitted() as served, served.decoding_slot():
+                images = await self._segmenter.codec(lambda: oip.read_images([tensor], settings.max_batch))
+            # Again: swapped meanwhile?
+            oip_model.check_model(self._segmenter, message.model_name, message.model_version)
         return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))
 
 

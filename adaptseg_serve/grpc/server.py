@@ -28,6 +28,10 @@ MAX_CALLS = 128
 """Concurrent calls of one connection beside its streams; more wait in the client."""
 
 
+HEALTH_EVERY = 1.0
+"""Seconds between looks at the device: what breaks it, or mends it, calls nobody."""
+
+
 class GrpcServer:
     """Open Inference Protocol, the project's own service, health and reflection on one port."""
 
@@ -43,6 +47,7 @@ class GrpcServer:
         self._health = health.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._goodbye: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bind and serve. Raises ConfigError where the port is taken."""
@@ -60,6 +65,7 @@ class GrpcServer:
             raise ConfigError(problem)
         await server.start()
         self._server = server
+        self._following = asyncio.create_task(self._follow())
         self._segmenter.on_drain.append(self.enter_drain)
 
     def enter_drain(self) -> None:
@@ -69,10 +75,18 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Take no more calls, finish those at work, and cancel what is left after `grace` seconds."""
         self.enter_drain()
+        if self._following is not None:
+            self._following.cancel()
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
         self._observed.flush()
+
+    async def _follow(self) -> None:
+        """Health says NOT_SERVING of a device that is broken, and SERVING once it answers again."""
+        while True:
+            await asyncio.sleep(HEALTH_EVERY)
+            await self._announce()
 
     async def _announce(self) -> None:
         status = HealthCheckResponse.SERVING if self._segmenter.ready else HealthCheckResponse.NOT_SERVING
