@@ -1,5 +1,6 @@
 """Unlabelled frames: folders and videos, and which of their frames are taken."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def test_frames_come_from_folders_and_videos(camvid: Path, video: Path) -> None:
     levels = [images[i].image.mean() for i in range(1, 5)]
     assert levels == pytest.approx([0, 60, 120, 180], abs=4)
     assert images[2].name.endswith("drive.avi frame 3")
+
+
+def test_reading_a_video_is_said(video: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    open_domain(DomainConfig("frames", (video,), every=3), "target")
+    assert f"{video}: 4 frames taken of the 10 that were read" in caplog.messages
 
 
 def test_no_more_of_a_video_is_read_than_is_wanted(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Your own road, unlabelled: folders of images, single images, and videos."""
 
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from adaptseg_training.data.sample import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Sample
 from adaptseg_training.errors import DataError
 
 MEMORY_LIMIT = 4 << 30
+_log = logging.getLogger(__name__)
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
 
@@ -98,6 +100,7 @@ def _video_frames(
 
     ConfigError as soon as they take more than `room` bytes.
     """
+    _log.info("reading %s, which takes a while ...", path)
     frames, length = list[_VideoFrame](), 0
     with closing(_decode(path, first, every)) as decoded:
         for number, frame in enumerate(decoded):
@@ -116,6 +119,7 @@ def _video_frames(
                 break
     if not length or (first < length and not frames):
         raise _unreadable(path)
+    _log.info("%s: %d frames taken of the %d that were read", path, len(frames), length)
     return frames, length
 
 
