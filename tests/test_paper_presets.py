@@ -155,6 +155,7 @@ def test_a_preset_of_the_paper_is_what_its_name_says(name: str) -> None:
             "modern": (4, "frozen", "dedup", False, 5e-4),
         }[name.rpartition("_")[2]]
     )
+    assert (optimiser.average > 0) == name.endswith("_modern"), "the paper scores the last weights"
     assert (config.target is None) == ("source_only" in name or "oracle" in name)
     assert (optimiser.schedule_steps, config.run.stop_step) == (250_000, 150_000)
 
