@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.runs import files_of_at_most
+from helpers.runs import assert_same, files_of_at_most
 from safetensors.torch import load_file
 
 from adaptseg_serve.errors import ConfigError
@@ -158,9 +158,7 @@ def test_flags_that_change_the_network_are_refused_on_resume(run: Run, adaptatio
         ("--generator.normalisation=auto", "generator.normalisation", "caffe", "auto"),
         ("--generator.bn=frozen", "generator.weights", "imagenet", "none"),
         ("--optimiser.average=0.99", "optimiser.average", "0.0", "0.99"),
-        ("--optimiser.average=0", "optimiser.average", "0.99", "0.0"),
         ("--self-training.weight=1", "self-training.weight", "0.0", "1.0"),
-        ("--self-training.weight=0", "self-training.weight", "0.5", "0.0"),
         ("--optimiser.algorithm=adamw", "optimiser.algorithm", "sgd", "adamw"),
         ("--optimiser.algorithm=sgd", "optimiser.algorithm", "adamw", "sgd"),
         ("--optimiser.param-groups=dedup", "optimiser.param-groups", "legacy", "dedup"),
@@ -186,6 +184,28 @@ def test_another_strength_of_average_and_teacher_is_no_other_kind() -> None:
 
     check_kept(config("--optimiser.average=0.9"), config("--optimiser.average=0.99"))
     check_kept(config("--self-training.weight=1"), config("--self-training.weight=0.5"))
+
+
+@pytest.mark.parametrize("before", ["0.9", "0"])
+def test_self_training_may_begin_where_adaptation_ended(tmp_path: Path, before: str) -> None:
+    """A second stage: the average becomes the teacher, without one both begin as the generator; all else goes on."""
+    flags = ("--generator.weights=none", f"--run.dir={tmp_path}", f"--optimiser.average={before}", "--balance-shares=4")
+    _, config = parse_command(["smoke", *flags])
+    first = adapt(config)
+    if first.average is not None:
+        with torch.no_grad():
+            for parameter in first.average.generator.parameters():
+                parameter.add_(1)  # away from the student
+    started = open_run(config, "smoke", "adaptseg-train smoke")
+    started.write_config()
+    save(started, first, 1)
+    again, config = resumed(started, "--optimiser.average=0", "--self-training.weight=1")
+    second = adapt(config)
+    assert resume(again, second) == 1
+    assert second.self_training is not None
+    assert_same(second.deployed.state_dict(), first.deployed.state_dict())
+    assert_same(second.generator.state_dict(), first.generator.state_dict())
+    assert_same(second.discriminators.state_dict(), first.discriminators.state_dict())
 
 
 def test_what_no_discriminator_sees_may_change() -> None:

@@ -254,13 +254,13 @@ class Adaptation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave, into an Adaptation of the same config."""
+        """Take back what `state_dict` gave, into an Adaptation of the same config or of what `check_kept` allows."""
         self.deployed.load_state_dict(state["generator"])
         # A run may be resumed with shares balanced that was begun without, and the other way round.
         if self.class_shares is not None and state.get("class_shares"):
             self.class_shares.load_state_dict(state["class_shares"])
-        if self.average is not None:
-            self.generator.load_state_dict(state["averaged"])
+        if self.average is not None:  # It may begin on the way, as a copy.
+            self.generator.load_state_dict(state["averaged"] or state["generator"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
         for name, optimiser in self.discriminator_optimisers.items():

@@ -69,19 +69,20 @@ def check_kept(config: TrainConfig, saved: TrainConfig) -> None:
     """ConfigError for flags given on resume under which a checkpoint of the `saved` config would mean other things.
 
     The classes' names and how images are normalised are not in the weights, and which weights it began with says how.
-    With an average or a teacher a checkpoint holds that one and the student apart, without one the student alone; and
-    what an optimiser remembers fits no other one. Another strength of an average or a teacher is no such change.
+    With an average or a teacher a checkpoint holds that one and the student apart: either may become the other, or
+    begin, but not be dropped. What an optimiser remembers fits no other one.
     Discriminators have learned to see what their level shows, and to say it in their loss's terms.
     """
+    dropped = _averages(saved) and not _averages(config)
     adapting = [name for name in ("aux", "main") if getattr(saved, name).adv_weight > 0]
     for flag, was, now in (
         *([("gan", saved.gan, config.gan)] if adapting else []),
+        *([("optimiser.average", saved.optimiser.average, config.optimiser.average)] if dropped else []),
+        *([("self-training.weight", saved.self_training.weight, config.self_training.weight)] if dropped else []),
         *((f"{name}.space", getattr(saved, name).space, getattr(config, name).space) for name in adapting),
         ("label-set", saved.label_set, config.label_set),
         ("generator.weights", saved.generator.weights, config.generator.weights),
         ("generator.normalisation", saved.generator.normalisation, config.generator.normalisation),
-        ("optimiser.average", saved.optimiser.average, config.optimiser.average),
-        ("self-training.weight", saved.self_training.weight, config.self_training.weight),
         ("optimiser.algorithm", saved.optimiser.algorithm, config.optimiser.algorithm),
         ("optimiser.param-groups", saved.optimiser.param_groups, config.optimiser.param_groups),
     ):
@@ -90,6 +91,10 @@ def check_kept(config: TrainConfig, saved: TrainConfig) -> None:
                 f"--{flag} {now}: the run was trained with {was}, which can't be changed on the way. Leave the "
                 f"flag out, or start a new run from this one's weights: --generator.weights .../{GENERATOR}."
             )
+
+
+def _averages(config: TrainConfig) -> bool:
+    return config.optimiser.average > 0 or config.self_training.weight > 0
 
 
 def _keep_own_settings(adaptation: Adaptation, saved: dict[str, Any]) -> None:
