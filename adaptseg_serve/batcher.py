@@ -31,6 +31,9 @@ Run = Callable[[NDArray[np.uint8], Sequence[Size]], list[LabelMap]]
 RunScored = Callable[[NDArray[np.uint8], Sequence[Size]], list[Scored]]
 """`Predictor.predict_scored`."""
 
+BROKEN_AFTER = 10
+"""Images one after the other that the device failed on, each alone."""
+
 Result = tuple[LabelMap, Scored | None]
 
 
@@ -62,6 +65,8 @@ class Batcher:
         """A batch must not start in the context (request id, trace) of whoever came first."""
         self._begin: asyncio.Handle | None = None
         """The next look at what waits, where one is due."""
+        self._for_company = False
+        """Is that look put off, in case others come?"""
         self._running: list[Item] | None = None
         """What the device works on."""
         self._started = 0.0
@@ -72,9 +77,9 @@ class Batcher:
         self._failures = 0
 
     @property
-    def failures(self) -> int:
-        """Runs of single images that failed since the last run that did not."""
-        return self._failures
+    def broken(self) -> bool:
+        """Did every one of the last BROKEN_AFTER runs of single images fail?"""
+        return self._failures >= BROKEN_AFTER
 
     @property
     def depth(self) -> int:
@@ -168,10 +173,11 @@ class Batcher:
         """Start the next batch, if one can start, once everything that is ready now has had its turn: it may join."""
         if self._running is not None:
             return
-        if isinstance(self._begin, asyncio.TimerHandle):  # one that waits for company, and now may have it
+        if self._begin is not None and self._for_company:  # It may be there now.
             self._begin.cancel()
             self._begin = None
         if self._begin is None:
+            self._for_company = False
             self._begin = self._loop.call_soon(self._start, context=self._nobodys)
 
     def _start(self) -> None:
@@ -180,6 +186,7 @@ class Batcher:
         while self._running is None and (self._alone or self._waiting):
             left = 0.0 if self._alone else self._company()
             if left > 0:
+                self._for_company = True
                 self._begin = self._loop.call_later(left, self._start, context=self._nobodys)
                 return
             if batch := self._take_alone() if self._alone else self._take():
@@ -198,10 +205,10 @@ class Batcher:
         """The next batch, without what nobody waits for; all may have been cancelled meanwhile."""
         now, taken = time.monotonic(), self._waiting.take(self._max_batch)
         self._metrics.depth(self.depth)
-        batch = [item for item in taken if item.is_wanted(now)]
-        for _ in range(len(taken) - len(batch)):
-            self._metrics.dropped("deadline")
-        return batch
+        for item in taken:
+            if not item.is_wanted(now):
+                self._metrics.dropped("cancelled" if item.future.cancelled() else "deadline")
+        return [item for item in taken if item.is_wanted(now)]
 
     def _take_alone(self) -> list[Item]:
         item = self._alone.popleft()
@@ -215,6 +222,7 @@ class Batcher:
     def _done(self, outcome: list[Result] | BaseException) -> None:
         """Answer each item of the batch that ran; if it failed, its items run alone."""
         batch, self._running = self._running or [], None
+        was_broken = self.broken
         started, now = self._started, time.monotonic()
         if not isinstance(outcome, BaseException):
             self._pace, self._failures = now - started, 0
@@ -225,6 +233,8 @@ class Batcher:
             batch[0].fail(_raisable(outcome))
         else:
             self._alone.extend(batch)
+        if self.broken != was_broken:
+            self._metrics.broken(self.broken)
         self._start()
 
     def _predict(self, batch: list[Item]) -> list[Result]:

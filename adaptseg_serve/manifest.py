@@ -78,8 +78,8 @@ def parse_manifest(raw: bytes, folder: Path) -> dict[str, Any]:
 
 
 def is_name(text: str) -> bool:
-    """Whether a bundle may have this name: it goes into log lines and metrics as it is."""
-    return text.isprintable() and 0 < len(text) <= 200
+    """Whether a bundle may have this name: it goes into log lines, metrics and addresses as it is."""
+    return text.isprintable() and "/" not in text and 0 < len(text) <= 200
 
 
 def check_artifacts(folder: Path, manifest: dict[str, Any]) -> None:

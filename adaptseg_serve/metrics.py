@@ -39,6 +39,7 @@ class Metrics:
 
         self.registry = registry = registry or CollectorRegistry()
         self._later = Later()
+        self._draining = False
         self._waiting: int | None = None
         """The queue's depth that is not shown yet."""
         self.executions = 0
@@ -89,7 +90,7 @@ class Metrics:
     def _add_queue(self) -> None:
         self._depth = self._gauge("adaptseg_queue_depth", "Images that wait for the device", "livesum")
         self._capacity = self._gauge("adaptseg_queue_capacity", "Images that may wait", "livesum")
-        meaning = "1 where requests are answered, 0 while loading or draining"
+        meaning = "1 where requests are answered, 0 while loading or draining and on a broken device"
         self._ready = self._gauge("adaptseg_ready", meaning, "livemin")
 
     def _add_drift(self) -> None:
@@ -174,7 +175,12 @@ class Metrics:
         """A bundle was to take the served one's place."""
         self._swaps.labels(outcome).inc()
 
+    def broken(self, broken: bool) -> None:
+        """The device only fails from now on, or answers again."""
+        self._ready.set(int(not broken and not self._draining))
+
     def draining(self) -> None:
+        self._draining = True
         self._ready.set(0)
 
     def dropped(self, reason: DropReason) -> None:

@@ -94,10 +94,13 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
     deadline: time.monotonic() seconds. All label maps have one size, or BadParameter is raised; TooLarge where files
     have more pixels together than one may have, since an answer is made of all of them at once.
     """
-    check_pixels_together(images, segmenter.settings.max_pixels)
     started = time.monotonic()
     try:
         with segmenter.admitted() as served:
+            if sum(isinstance(image, bytes) for image in images) > 1:
+                with served.decoding_slot():
+                    most = segmenter.settings.max_pixels
+                    await segmenter.codec(lambda: check_pixels_together(images, most), deadline)
             answers = await _infer(segmenter, images, deadline, served)
     except BaseException:
         segmenter.statistics.failed(time.monotonic() - started)
@@ -109,7 +112,7 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
 def check_pixels_together(images: Sequence[OneImage], most: int) -> None:
     """Of a request's files, by their headers; what is no image is refused where it is decoded."""
     pixels = 0
-    for image in images if len(images) > 1 else ():
+    for image in images:
         if isinstance(image, bytes):
             with contextlib.suppress(RequestError):
                 pixels += math.prod(read_header(image).size)

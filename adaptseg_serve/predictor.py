@@ -4,7 +4,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +12,10 @@ from numpy.typing import NDArray
 from adaptseg_serve.bundle import Bundle, Precision
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.runtimes.names import RUNTIMES
 from adaptseg_serve.runtimes.wishes import NO_WISHES, EngineWishes
 from adaptseg_serve.tail import Logits
 from adaptseg_serve.uncertainty import Uncertainty, mean_entropy, uncertainty_from_logits
-
-Runtime = Literal[
-    "auto",
-    "onnxruntime-cpu",
-    "onnxruntime-cpu-fp16",
-    "onnxruntime-cpu-int8",
-    "onnxruntime-cuda",
-    "onnxruntime-cuda-fp16",
-    "onnxruntime-tensorrt-fp16",
-    "openvino",
-    "openvino-bf16",
-    "openvino-int8",
-    "tensorrt",
-    "tensorrt-bf16",
-    "tensorrt-fp16",
-]
-"""Library, device, and precision where it isn't fp32."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -94,8 +78,8 @@ def load_predictor(
     machine, and fp32, so that label maps stay those of the bundle's parity figures. What is faster but rounds
     (OpenVINO's bf16, int8, fp16) or must be built first (TensorRT) is taken only by name; adaptseg-bench compares.
     """
-    if runtime not in get_args(Runtime):
-        raise ConfigError(f"no runtime {runtime!r}; there are {', '.join(get_args(Runtime))}.")
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}.")
     wanted: Sequence[str] = ("onnxruntime-cuda", "onnxruntime-cpu") if runtime == "auto" else (runtime,)
     for name in wanted:
         try:

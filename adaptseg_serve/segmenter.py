@@ -33,9 +33,6 @@ from adaptseg_serve.settings import Settings
 from adaptseg_serve.statistics import Statistics
 from adaptseg_serve.waiting import Answer
 
-BROKEN_AFTER = 10
-"""Images one after the other that the device failed on, each alone."""
-
 Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
 
@@ -67,7 +64,8 @@ class Segmenter:
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self.statistics = Statistics()
-        self.draining = False
+        self.drained = asyncio.Event()
+        """Set when draining begins."""
         self.on_drain: list[Callable[[], object]] = []
         """Called once, in the event loop's thread, when draining begins: a door turns its health off here."""
         self._predictor = predictor
@@ -78,9 +76,14 @@ class Segmenter:
         """Runs decoding, encoding and rendering."""
 
     @property
+    def draining(self) -> bool:
+        """Is new work refused, because the service is to end?"""
+        return self.drained.is_set()
+
+    @property
     def live(self) -> bool:
-        """False once every one of the last BROKEN_AFTER runs failed: a GPU whose errors stick wants a new process."""
-        return self._served is None or self._served.batcher.failures < BROKEN_AFTER
+        """False once the device only fails: a GPU whose errors stick wants a new process."""
+        return self._served is None or not self._served.batcher.broken
 
     @property
     def ready(self) -> bool:
@@ -123,6 +126,7 @@ class Segmenter:
             return False
         retired, self._served, self.bundle = self._served, self._serve(bundle, predictor, device), bundle
         self.metrics.serves(bundle.name, bundle.version)
+        self.metrics.broken(False)
         if retired is not None:
             self._retiring.add(retired)
             await retired.finish()
@@ -132,7 +136,7 @@ class Segmenter:
     def drain(self) -> None:
         """Refuse new work from now on; what is here goes on. Doors hear of it through `on_drain`."""
         if not self.draining:
-            self.draining = True
+            self.drained.set()
             self.metrics.draining()
             for listener in self.on_drain:
                 listener()

@@ -100,6 +100,7 @@ class SegmentationService:
         """In the parent, before any worker starts: what can't work is said once, in one sentence."""
         try:
             check_tls(SETTINGS)
+            tracing.check(SETTINGS.traces)
             if SETTINGS.tokens_file:
                 Tokens(Path(SETTINGS.tokens_file))
             open_bundle(SETTINGS.bundle)

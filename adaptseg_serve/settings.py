@@ -14,6 +14,7 @@ from typing import Any
 from adaptseg_serve.bundle import packaged_bundle
 from adaptseg_serve.errors import ConfigError
 from adaptseg_serve.origins import Origins
+from adaptseg_serve.runtimes.names import RUNTIMES
 from adaptseg_serve.runtimes.wishes import EngineWishes
 
 PREFIX = "ADAPTSEG_"
@@ -52,7 +53,7 @@ class Settings:
     cors_origins: Origins = _setting(  # noqa: RUF009 (a str is immutable)
         Origins(), "origins of web pages elsewhere that may ask from a browser, commas between; empty: none"
     )
-    max_body_bytes: int = _setting(16 * MIB, "largest request body and gRPC message, in bytes", 1024)
+    max_body_bytes: int = _setting(16 * MIB, "largest request body and gRPC message, in bytes", 1024, (1 << 31) - 1)
     max_held_bytes: int = _setting(
         256 * MIB, "most bytes of HTTP bodies that a worker holds at once; more get a 503", MIB
     )
@@ -61,7 +62,7 @@ class Settings:
     max_delay: float = _setting(0.0, "seconds an idle device waits for company; 0: it never waits", 0, 10)
     queue_depth: int = _setting(0, "most images that wait for the device; 0: twice max_batch", 0)
     queue_bytes: int = _setting(256 * MIB, "most bytes of images that wait for the device", MIB)
-    runtime: str = _setting("auto", "what runs the graph, by name (adaptseg-bench lists and compares them)")
+    runtime: str = _choice(RUNTIMES, "what runs the graph; adaptseg-bench compares them")
     threads: int = _setting(0, "threads of the runtime; 0: the runtime chooses", 0, 1024)
     plan_fits: str = _choice(
         ("here", "releases", "gpus", "everywhere"),

@@ -38,6 +38,12 @@ def start(traces: str) -> TracerProvider | None:
     return provider
 
 
+def check(traces: str) -> None:
+    """Raise ConfigError where `start` would."""
+    if traces == "otlp":
+        _otlp()
+
+
 def begin(call: str, headers: Mapping[str, str]) -> Span:
     """The request's span; a child of the client's where `headers` hold a traceparent."""
     context = _W3C.extract(headers) if "traceparent" in headers else Context()
@@ -66,8 +72,10 @@ def end(span: Span, protocol: str, status: int | str, reason: str, ended: float)
 
 
 def _exporter(traces: str) -> SpanExporter:
-    if traces == "console":
-        return ConsoleSpanExporter()
+    return ConsoleSpanExporter() if traces == "console" else _otlp()()
+
+
+def _otlp() -> type[SpanExporter]:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
@@ -75,4 +83,4 @@ def _exporter(traces: str) -> SpanExporter:
             "ADAPTSEG_TRACES=otlp needs OpenTelemetry's exporter, which is not installed. "
             "Install it: in the checkout, pip install -c constraints.txt '.[otlp]'; or unset ADAPTSEG_TRACES."
         ) from None
-    return OTLPSpanExporter()
+    return OTLPSpanExporter

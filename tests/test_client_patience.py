@@ -5,17 +5,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from helpers.doors import PacedPredictor, grpc_door
 from helpers.serving import free_port
 
 from adaptseg_serve.client import AsyncSegmentationClient, Retry, SegmentationClient
-from adaptseg_serve.client.over_http import segment_request
+from adaptseg_serve.client.over_http import _retry_after, segment_request
 from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.http.parameters import MAX_TIMEOUT_MS
 
@@ -179,3 +182,17 @@ def test_grpc_busy_and_deadline_are_told_apart(tiny_bundle: Path) -> None:
 
     kinds = {type(found) for found in asyncio.run(ask())}
     assert kinds == {Busy, DeadlineExceeded}
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("soon", 1.0), (None, 1.0), ("Wed, 21 Oct 2015", 1.0)]
+)
+def test_what_retry_after_says(said: str | None, seconds: float) -> None:
+    assert _retry_after(httpx.Response(503, headers={} if said is None else {"Retry-After": said})) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 57 < _retry_after(httpx.Response(503, headers={"Retry-After": later})) <= 60
+    earlier = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
+    assert _retry_after(httpx.Response(503, headers={"Retry-After": earlier})) == 0

@@ -195,6 +195,7 @@ def test_an_existing_folder_is_kept(checkpoint: Path, bundle: Path, capsys: pyte
             "--size is 4200 4200; a bundle's input has at most 8192 a side and 16777216 in all",
         ),
         ("NEW --size 32 8224", 2, "at most 8192 a side"),
+        ("NEW --name runs/best", 2, "no slash"),
         ("NEW --name " + "a" * 201, 2, "--name must have 1 to 200 printable characters"),
         ("NEW --precisions fp16 fp16 --score streets - day", 2, "--precisions fp16 fp16: name each once"),
         ("NEW --score frames TAKEN -", 2, "holds no image and no video"),

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers.doors import Door, PacedPredictor
+from helpers.infer_calls import FRAMES, frames_request
 from helpers.segmentation_calls import RAW, frame, in_door
 from numpy.typing import NDArray
 
+from adaptseg_serve.batcher import BROKEN_AFTER
+from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Size
-from adaptseg_serve.segmenter import BROKEN_AFTER
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -89,3 +91,24 @@ def test_health_follows_a_device_that_breaks_and_comes_back(tiny_bundle: Path) -
         assert (await watch.read()).status == SERVING
 
     in_door(tiny_bundle, work, predictor)
+
+
+def test_a_stream_that_pauses_does_not_hold_up_the_end(tiny_bundle: Path) -> None:
+    """It is told at once, and what it has sent is answered."""
+
+    async def paused(sent: Any) -> AsyncIterator[Any]:
+        yield sent
+        await asyncio.sleep(60)
+
+    async def work(stub: Any, door: Door) -> None:
+        camera = stub.StreamSegment(paused(frame(1)))
+        infers = inference_pb2_grpc.GRPCInferenceServiceStub(door.channel).ModelStreamInfer(
+            paused(frames_request(FRAMES[:1]))
+        )
+        assert (await camera.read()).result.frame_id == 1
+        assert (await infers.read()).infer_response.outputs[0].name == "label_map"
+        door.segmenter.drain()
+        for call in (camera, infers):
+            assert await asyncio.wait_for(call.code(), 5) == grpc.StatusCode.UNAVAILABLE
+
+    in_door(tiny_bundle, work)

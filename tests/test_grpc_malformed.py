@@ -78,21 +78,35 @@ def test_millions_of_tensors_are_refused_before_one_is_made(tiny_bundle: Path) -
     numbers = frames_request(FRAMES[:1], raw_input_contents=[])
     numbers.inputs[0].contents.uint_contents.extend([7] * 2_000_001)
 
+    tensor = oip.ModelInferRequest.InferInputTensor(name="image", datatype="UINT8", shape=[1])
+    entry = bytes([tensor.DESCRIPTOR.fields_by_name["parameters"].number << 3 | 2, 0])
+    nested = oip.ModelInferRequest(inputs=[tensor]).SerializeToString()[:1]
+    many_parameters = tensor.SerializeToString() + entry * 100_000
+    nested += _varint(len(many_parameters)) + many_parameters
+
     async def work(_: Any, door: Door) -> list[tuple[grpc.StatusCode, str]]:
         infer = door.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         found = []
-        for data in (name + inputs * 1_000_000, shape.SerializeToString(), numbers.SerializeToString()):
+        for data in (nested, name + inputs * 1_000_000, shape.SerializeToString(), numbers.SerializeToString()):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await infer(data)
             found.append((caught.value.code(), str(caught.value.details())))
         return found
 
-    many, long, one_by_one = in_door(tiny_bundle, work)
-    assert many == (grpc.StatusCode.INVALID_ARGUMENT, "The message is not what the .proto file says.")
+    inside, many, long, one_by_one = in_door(tiny_bundle, work)
+    assert inside == many == (grpc.StatusCode.INVALID_ARGUMENT, "The message is not what the .proto file says.")
     assert long[0] == grpc.StatusCode.INVALID_ARGUMENT
     assert "has shape (1, 1, 1, 1, 1)" in long[1]
     assert one_by_one[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "in binary" in one_by_one[1]
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
 
 
 def test_an_answer_that_nobody_takes_is_a_client_that_has_gone(tiny_bundle: Path) -> None:

@@ -95,8 +95,8 @@ def test_a_version_that_is_swapped_away_while_numbers_are_read_is_not_found(tiny
     async def work(stub: Any, door: Door) -> grpc.StatusCode:
         segmenter, codec = door.segmenter, door.segmenter.codec
 
-        async def swapping(task: Callable[[], Any]) -> Any:
-            done = await codec(task)
+        async def swapping(task: Callable[[], Any], *more: Any) -> Any:
+            done = await codec(task, *more)
             segmenter.bundle = other
             return done
 

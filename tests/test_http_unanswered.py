@@ -15,6 +15,7 @@ from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.http.app import create_app
 from adaptseg_serve.http.segment import answer
 from adaptseg_serve.segmenter import Segmenter
+from adaptseg_serve.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_a_client_that_hangs_up_takes_its_queued_work_with_it(tiny_bundle: Path)
     class Endless:
         def __init__(self) -> None:
             self.cancelled = False
-            self.metrics = Segmenter(open_bundle(tiny_bundle)).metrics
+            self.metrics, self.settings = Segmenter(open_bundle(tiny_bundle)).metrics, Settings()
 
         async def segment_encoded(self, data: bytes, **options: Any) -> None:
             try:

@@ -15,11 +15,12 @@ from helpers.segmenters import FRAME, Slow, png, with_segmenter
 from helpers.tiny_bundle import write_tiny_bundle
 from numpy.typing import NDArray
 
+from adaptseg_serve.batcher import BROKEN_AFTER
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import BadImage, BadParameter, BundleError, Busy, DeadlineExceeded, TooLarge
 from adaptseg_serve.labels import LabelMap
 from adaptseg_serve.predictor import Scored, Size, load_predictor
-from adaptseg_serve.segmenter import BROKEN_AFTER, Segmenter
+from adaptseg_serve.segmenter import Segmenter
 from adaptseg_serve.settings import Settings
 
 
@@ -151,9 +152,11 @@ def test_a_device_that_always_fails_is_neither_ready_nor_live_until_it_answers(t
             with pytest.raises(RuntimeError):
                 await segmenter.segment(FRAME)
         assert (segmenter.ready, segmenter.live) == (False, False)
+        assert b"adaptseg_ready 0.0" in segmenter.metrics.exposition()
         predictor.whole = True
         await segmenter.segment(FRAME)
         assert (segmenter.ready, segmenter.live) == (True, True)
+        assert b"adaptseg_ready 1.0" in segmenter.metrics.exposition()
 
     with_segmenter(tiny_bundle, body, predictor)
 
@@ -219,7 +222,7 @@ STARTED = """
 import asyncio, sys
 from pathlib import Path
 from adaptseg_serve.bundle import open_bundle
-from adaptseg_serve.segmenter import BROKEN_AFTER, Segmenter
+from adaptseg_serve.segmenter import Segmenter
 asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())
 print("adaptseg_serve.tail_kernel" in sys.modules, "adaptseg_serve.uncertainty_kernel" in sys.modules)
 """

@@ -80,6 +80,15 @@ def test_what_is_wrong_is_one_sentence(
     assert said.count("\n") == 1
 
 
+def test_a_missing_exporter_is_found_before_a_server_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    monkeypatch.setenv("ADAPTSEG_TRACES", "otlp")
+    assert main(["--check"]) == 2
+    assert "ADAPTSEG_TRACES=otlp needs OpenTelemetry's exporter" in capsys.readouterr().err
+
+
 def test_a_bundle_that_verifies_but_cannot_be_loaded_never_starts_a_server(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

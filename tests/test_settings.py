@@ -31,6 +31,8 @@ def test_the_queue_is_twice_the_batch_unless_it_is_set() -> None:
         ("ADAPTSEG_MAX_BATCH", "many", "a whole number"),
         ("ADAPTSEG_MAX_BATCH", "0", "between 1 and 1024"),
         ("ADAPTSEG_MAX_PIXELS", "-1", "at least 1"),
+        ("ADAPTSEG_RUNTIME", "onnxruntime-cdua", "one of auto, onnxruntime-cpu"),
+        ("ADAPTSEG_MAX_BODY_BYTES", "2147483648", "between 1024 and 2147483647"),
         ("ADAPTSEG_GRPC_PORT", "70000", "between 0 and 65535"),
         ("ADAPTSEG_MAX_DELAY", "soon", "a number"),
         ("ADAPTSEG_DRAIN_GRACE", "nan", "between 0 and 600"),

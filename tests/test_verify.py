@@ -23,7 +23,8 @@ from adaptseg_serve.bundle import MANIFEST, MODEL, PARITY, Bundle, open_bundle
 from adaptseg_serve.bundle_files import file_record
 from adaptseg_serve.errors import BundleError
 from adaptseg_serve.labels import CITYSCAPES
-from adaptseg_serve.predictor import Runtime, Scored, Size
+from adaptseg_serve.predictor import Scored, Size
+from adaptseg_serve.runtimes.names import Runtime
 from adaptseg_serve.tail import label_map_from_logits
 
 ROOT = Path(__file__).parents[1]

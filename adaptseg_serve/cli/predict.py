@@ -14,7 +14,8 @@ from adaptseg_serve.bundle import Bundle, open_bundle
 from adaptseg_serve.cli.inputs import Source, count_frames, find_sources, read_frames
 from adaptseg_serve.cli.outputs import Render, writers
 from adaptseg_serve.errors import AdaptSegError, ConfigError, RequestError
-from adaptseg_serve.predictor import Predictor, Runtime, load_predictor
+from adaptseg_serve.predictor import Predictor, load_predictor
+from adaptseg_serve.runtimes.names import Runtime
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from adaptseg_serve import tracing
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.errors import AdaptSegError, ConfigError
 from adaptseg_serve.ports import check_ports
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(settings: Settings) -> str:
     """What was found, in a line. Raises ConfigError or BundleError, with how to mend it."""
     tls = check_tls(settings)
+    tracing.check(settings.traces)
     if settings.tokens_file:
         Tokens(Path(settings.tokens_file))
     bundle = open_bundle(settings.bundle)

@@ -1,6 +1,9 @@
 """Requests and answers of POST /v1/segment, without the sending: the same for both clients."""
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import cv2
@@ -111,10 +114,13 @@ def _problem(response: httpx.Response) -> tuple[str, str]:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
-        return 1.0
+    """Seconds; a proxy may say a date."""
+    said = response.headers.get("retry-after", "")
+    with suppress(ValueError):
+        return max(0.0, float(said))
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    return 1.0
 
 
 def _timings(text: str) -> dict[str, float]:

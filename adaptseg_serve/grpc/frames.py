@@ -17,6 +17,7 @@ import grpc
 
 from adaptseg_serve.errors import FAILED, BadParameter, Busy, DeadlineExceeded, RequestError
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
+from adaptseg_serve.grpc.streams import until_drain
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.segmentation import Segmentation
@@ -88,10 +89,8 @@ class FrameStream:
             raise error from None
 
     async def _read(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
-        async for request in requests:
+        async for request in until_drain(requests, self._segmenter):
             await self._admit(Frame(request))
-            if self._segmenter.draining:
-                break
         async with self._changed:
             self._reading = False
             self._changed.notify_all()

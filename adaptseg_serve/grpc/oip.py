@@ -11,7 +11,7 @@ from adaptseg_serve import oip, oip_model
 from adaptseg_serve.errors import FAILED, MAX_DETAILS, BadParameter, RequestError
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
-from adaptseg_serve.grpc.streams import Streams
+from adaptseg_serve.grpc.streams import Streams, check_drain, until_drain
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.segmentation import Segmentation
@@ -58,11 +58,12 @@ class InferenceService:
         deadline = deadline_of(context)
         async with answering(context, self._segmenter, count=False):
             with self._streams.one():
-                window = self._segmenter.settings.max_batch
-                answers = in_order(requests, lambda r: self._stream_infer(r, deadline), window)
+                window, known = self._segmenter.settings.max_batch, until_drain(requests, self._segmenter)
+                answers = in_order(known, lambda r: self._stream_infer(r, deadline), window)
                 async with aclosing(answers):
                     async for answer in answers:
                         yield answer
+            check_drain(self._segmenter)
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Any) -> pb.ModelConfigResponse:
         await self._check_model(request.name, request.version, context)
@@ -106,7 +107,9 @@ class InferenceService:
             images = oip.read_images([tensor], settings.max_batch)
         else:  # numbers one by one, which take a while
             with self._segmenter.admitted() as served, served.decoding_slot():
-                images = await self._segmenter.codec(lambda: oip.read_images([tensor], settings.max_batch))
+                images = await self._segmenter.codec(
+                    lambda: oip.read_images([tensor], settings.max_batch), deadline, "read"
+                )
             # Again: swapped meanwhile?
             oip_model.check_model(self._segmenter, message.model_name, message.model_version)
         return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))

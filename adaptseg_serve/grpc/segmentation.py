@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from adaptseg_serve.errors import Busy
 from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.frames import FrameStream
 from adaptseg_serve.grpc.messages import extras_message, label_map_message, segment, timings_message, train_ids
-from adaptseg_serve.grpc.streams import Streams
+from adaptseg_serve.grpc.streams import Streams, check_drain
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.wire import Parted
 from adaptseg_serve.labels import IGNORE_ID
@@ -39,8 +38,7 @@ class SegmentationService:
         async with answering(context, self._segmenter, count=False):
             with self._streams.one():
                 await FrameStream(self._segmenter, context, deadline_of(context)).run(requests)
-            if self._segmenter.draining:
-                raise Busy("The service is shutting down. Open the stream again, to another replica.", 2.0)
+            check_drain(self._segmenter)
 
     async def GetLabelInfo(self, request: pb.GetLabelInfoRequest, context: Any) -> pb.GetLabelInfoResponse:
         bundle = self._segmenter.bundle

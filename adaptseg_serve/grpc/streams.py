@@ -1,14 +1,20 @@
-"""How many streams are open on the door: each keeps frames and answers, and a place among those at work."""
+"""What both kinds of streams share: how many may be open, and their end when the service drains."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from adaptseg_serve.errors import Busy
 from adaptseg_serve.metrics import Metrics
+from adaptseg_serve.segmenter import Segmenter
+
+T = TypeVar("T")
 
 
 class Streams:
-    """Counts StreamSegment and ModelStreamInfer calls together. Used in the event loop's thread."""
+    """Counts StreamSegment and ModelStreamInfer calls together: each keeps frames and answers, and a place among those
+    at work. Used in the event loop's thread."""
 
     def __init__(self, most: int, metrics: Metrics) -> None:
         self._most, self._metrics, self._open = most, metrics, 0
@@ -27,3 +33,30 @@ class Streams:
             yield
         finally:
             self._open -= 1
+
+
+async def until_drain(requests: AsyncIterator[T], segmenter: Segmenter) -> AsyncGenerator[T, None]:
+    """The requests of a stream until the service drains: a camera that pauses must not hold it up."""
+    drained = asyncio.ensure_future(segmenter.drained.wait())
+    coming: asyncio.Future[T] | None = None
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(requests))
+            await asyncio.wait({coming, drained}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                return
+            try:
+                request = coming.result()
+            except StopAsyncIteration:
+                return
+            yield request
+    finally:
+        drained.cancel()
+        if coming is not None:
+            coming.cancel()
+
+
+def check_drain(segmenter: Segmenter) -> None:
+    """Raise Busy where a stream ended because the service does."""
+    if segmenter.draining:
+        raise Busy("The service is shutting down. Open the stream again, to another replica.", 2.0)

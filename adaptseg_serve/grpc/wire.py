@@ -20,6 +20,11 @@ its hundred bytes of memory for each of their two would fill the machine's."""
 MOST_ODD_BYTES = 1 << 16
 """Of a message that protobuf must read by itself, however many fields it has."""
 
+FEW_BYTES = 4096
+"""Without its large field a message is smaller, but for tensors that come as numbers; then its fields are counted."""
+MOST_FIELDS_IN_ALL = 1024
+"""Of the messages in a message together, each of which has at most MOST_FIELDS."""
+
 Raw = bytes | memoryview
 M = TypeVar("M", bound=Message)
 
@@ -57,7 +62,10 @@ class LargeField(Generic[M]):
             if len(data) > MOST_ODD_BYTES:
                 raise DecodeError(f"A message of more than {MOST_ODD_BYTES} bytes must be in one piece.") from None
             return self._read_whole(data)
-        message = self._kind.FromString(b"".join(rest))
+        encoded = b"".join(rest)
+        if len(encoded) > FEW_BYTES:
+            _count_fields(memoryview(encoded), self._kind.DESCRIPTOR, MOST_FIELDS_IN_ALL)
+        message = self._kind.FromString(encoded)
         return Parted(message, values if self._holder(message) is not None else ())
 
     def write(self, parted: Parted[M]) -> bytes:
@@ -108,6 +116,18 @@ def _cut(view: memoryview, path: Sequence[int]) -> tuple[list[Raw], list[memoryv
             rest[0] = b"".join([rest[0], _head(path[0], len(left)), left])
     rest.append(view[kept:])
     return rest, values
+
+
+def _count_fields(view: memoryview, kind: Any, most: int) -> int:
+    """How many of `most` fields are left after those of `view`, a message of descriptor `kind`; DecodeError if none."""
+    for tag, _, value, end in _fields(view):
+        most -= 1
+        field = kind.fields_by_number.get(tag >> 3)
+        if tag & 7 == _LENGTH and field is not None and field.message_type is not None:
+            most = _count_fields(view[value:end], field.message_type, most)
+        if most < 0:
+            raise DecodeError(f"The message has more than {MOST_FIELDS_IN_ALL} fields.")
+    return most
 
 
 def _grown(view: memoryview, path: Sequence[int], values: Sequence[Raw]) -> list[Raw]:

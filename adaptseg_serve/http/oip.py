@@ -12,9 +12,8 @@ from adaptseg_serve.errors import NotFound, RequestError
 from adaptseg_serve.http.methods import METHODS, refuse_method
 from adaptseg_serve.http.oip_body import HEADER_LENGTH, InferRequest, decompress, read_request, write_answer
 from adaptseg_serve.http.outcome import counted
-from adaptseg_serve.http.parameters import read_deadline
 from adaptseg_serve.http.problems import internal_oip_error, oip_error_of
-from adaptseg_serve.http.segment import answer_headers, while_connected
+from adaptseg_serve.http.segment import answer_headers, deadline_of, uploading, while_connected
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 
@@ -107,20 +106,22 @@ async def _missing(request: Request, segmenter: Segmenter) -> Response:
 
 
 async def _infer(request: Request, segmenter: Segmenter) -> Response:
-    deadline = read_deadline(request.headers.get("x-request-timeout-ms"))
+    deadline = deadline_of(request, segmenter)
     _check_model(request, segmenter)
-    body = await request.body()
+    async with uploading(deadline):
+        body = await request.body()
     return await while_connected(request, _respond(request, body, deadline, segmenter))
 
 
-async def _respond(request: Request, body: bytes, deadline: float | None, segmenter: Segmenter) -> Response:
-    wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter), deadline, "read")
+async def _respond(request: Request, body: bytes, deadline: float, segmenter: Segmenter) -> Response:
+    with segmenter.admitted() as served, served.decoding_slot():
+        wanted, images = await segmenter.codec(lambda: _read(request, body, segmenter), deadline, "read")
     _check_model(request, segmenter)  # Again: another bundle may have come while the body did.
-    deadline = oip.sooner(deadline, wanted.timeout)
-    answers = await oip.infer(segmenter, images, deadline)
+    sooner = oip.sooner(deadline, wanted.timeout)
+    answers = await oip.infer(segmenter, images, sooner)
     started = time.monotonic()
     with segmenter.metrics.timed("encode"):
-        response = await segmenter.codec(lambda: _write(request, wanted, answers), deadline, "encoded")
+        response = await segmenter.codec(lambda: _write(request, wanted, answers), sooner, "encoded")
     response.headers.update(answer_headers(answers, time.monotonic() - started))
     return response
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from adaptseg_serve.errors import DeadlineExceeded
 from adaptseg_serve.http.answers import encode_answer
 from adaptseg_serve.http.body import read_body
 from adaptseg_serve.http.outcome import counted
@@ -24,14 +26,32 @@ async def answer(request: Request, segmenter: Segmenter) -> Response:
     return await counted(_segment(request, segmenter), segmenter.metrics, problem_of, internal_problem)
 
 
+def deadline_of(request: Request, segmenter: Segmenter) -> float:
+    """When the request expires, in time.monotonic() seconds: ask as soon as its head has come, since the body's way
+    counts."""
+    own = read_deadline(request.headers.get("x-request-timeout-ms"))
+    return time.monotonic() + segmenter.settings.timeout if own is None else own
+
+
+@asynccontextmanager
+async def uploading(deadline: float) -> AsyncIterator[None]:
+    """DeadlineExceeded where the body, which the block reads, has not come by then."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("The body had not come by the deadline. Send it faster, or less.") from None
+
+
 async def _segment(request: Request, segmenter: Segmenter) -> Response:
-    deadline = read_deadline(request.headers.get("x-request-timeout-ms"))  # The body's way counts.
-    data, parameters = await read_body(request)
+    deadline = deadline_of(request, segmenter)
+    async with uploading(deadline):
+        data, parameters = await read_body(request)
     wanted = read_wanted(parameters, request.headers)
     return await while_connected(request, _respond(data, wanted, deadline, segmenter))
 
 
-async def _respond(data: bytes, wanted: Wanted, deadline: float | None, segmenter: Segmenter) -> Response:
+async def _respond(data: bytes, wanted: Wanted, deadline: float, segmenter: Segmenter) -> Response:
     segmentation = await segmenter.segment_encoded(
         data,
         size=wanted.size,
@@ -42,7 +62,7 @@ async def _respond(data: bytes, wanted: Wanted, deadline: float | None, segmente
     return await _encode(segmentation, wanted, deadline, segmenter)
 
 
-async def _encode(segmentation: Segmentation, wanted: Wanted, deadline: float | None, segmenter: Segmenter) -> Response:
+async def _encode(segmentation: Segmentation, wanted: Wanted, deadline: float, segmenter: Segmenter) -> Response:
     started = time.monotonic()
     response = await segmenter.codec(lambda: encode_answer(segmentation, wanted), deadline, "encoded")
     encoded = time.monotonic() - started

@@ -23,7 +23,9 @@ def check_export(options: ExportOptions) -> None:
                 f"and {MAX_INPUT_PIXELS} in all."
             )
     if not is_name(options.name or options.bundle.name):
-        raise ConfigError("--name must have 1 to 200 printable characters; without it, so must the bundle's folder.")
+        raise ConfigError(
+            "--name must have 1 to 200 printable characters and no slash; without it, so must the bundle's folder."
+        )
     if len(set(options.precisions)) < len(options.precisions):
         raise ConfigError(f"--precisions {' '.join(options.precisions)}: name each once.")
     if options.score is None and options.precisions:
