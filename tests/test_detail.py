@@ -37,7 +37,7 @@ def test_it_learns_stripes_that_are_thinner_than_a_cell() -> None:
     def error(config: GeneratorConfig) -> float:
         generator = build_generator(config, 2, aux=False)
         optimiser = torch.optim.Adam([p for p in generator.parameters() if p.requires_grad], lr=3e-3)
-        for _ in range(40):
+        for _ in range(60):
             scores = functional.interpolate(generator(images).main, size=(64, 64), mode="bilinear", align_corners=True)
             loss = functional.cross_entropy(scores, labels)
             optimiser.zero_grad()

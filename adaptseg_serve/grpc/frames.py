@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,8 +90,9 @@ class FrameStream:
             raise error from None
 
     async def _read(self, requests: AsyncIterator[Parted[pb.StreamSegmentRequest]]) -> None:
-        async for request in until_drain(requests, self._segmenter):
-            await self._admit(Frame(request))
+        async with aclosing(until_drain(requests, self._segmenter)) as known:
+            async for request in known:
+                await self._admit(Frame(request))
         async with self._changed:
             self._reading = False
             self._changed.notify_all()

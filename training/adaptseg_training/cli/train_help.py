@@ -37,11 +37,10 @@ ESSENTIAL = {
         "fourier",
         "self-training.weight",
     ),
-    "generator": ("generator.backbone", "generator.weights", "generator.aspp-branches", "generator.bn"),
+    "generator": ("generator.backbone", "generator.weights", "generator.bn"),
     "optimiser": (
         "optimiser.lr",
         "optimiser.weight-decay",
-        "optimiser.param-groups",
         "optimiser.schedule-steps",
         "optimiser.accumulate",
         "optimiser.average",
