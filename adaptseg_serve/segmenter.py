@@ -149,9 +149,10 @@ class Segmenter:
         await asyncio.gather(*(each.finish(grace) for each in served))
 
     async def close(self, grace: float | None = None) -> None:
-        """Finish, then let go of the threads."""
+        """Finish, then let go of the threads, and count what is not counted yet."""
         await self.finish(grace)
         self.codec.close()
+        self.metrics.flush()
 
     @contextmanager
     def admitted(self) -> Iterator[Served]:

@@ -145,3 +145,17 @@ def test_a_swap_that_draining_overtakes_says_so(tiny_bundle: Path) -> None:
         assert await swap is False
 
     with_segmenter(tiny_bundle, body)
+
+
+def test_what_was_answered_is_counted_before_the_end(tiny_bundle: Path) -> None:
+    """Other workers' /metrics go on telling of a worker that has ended, so its last answers must be there."""
+
+    async def main() -> Segmenter:
+        segmenter = Segmenter(open_bundle(tiny_bundle))
+        await segmenter.start()
+        await segmenter.segment(FRAME)
+        await segmenter.close()
+        return segmenter
+
+    registry = asyncio.run(main()).metrics.registry
+    assert registry.get_sample_value("adaptseg_image_duration_seconds_count") == 1
