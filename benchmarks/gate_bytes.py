@@ -43,9 +43,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def huge_image() -> Gate:
-    """Median time of a refusal, and by how much one raised the worker's peak memory at most, through both doors.
+    """Median time of a refusal, and by how much all of them raised the worker's peak memory, through both doors.
 
-    All of them together raise it by more: the allocator keeps what it has had, and comes to rest after a few dozen.
+    That is more than one takes (`of_one_mb`, the dearest): the allocator keeps what it has had.
     """
     file = huge_png()
     with tiny_server() as server, grpc.insecure_channel(server.grpc_target) as channel, httpx.Client() as client:
@@ -63,9 +63,10 @@ def huge_image() -> Gate:
         http_ms = _median_ms(over_http, lambda: peaks.append(peak_mb(server)))
         grpc_ms = _median_ms(over_grpc, lambda: peaks.append(peak_mb(server)))
     most = round(max(after - before for before, after in pairwise(peaks)), 1)
-    figures = {"file_kb": len(file) // 1000, "http_ms": http_ms, "grpc_ms": grpc_ms, "peak_grew_mb": most}
-    figures[f"by_all_{2 * TIMES}_mb"] = round(peaks[-1] - peaks[0], 1)
-    passed = max(http_ms, grpc_ms) < 10 and most < 10
+    grown = round(peaks[-1] - peaks[0], 1)
+    figures = {"file_kb": len(file) // 1000, "http_ms": http_ms, "grpc_ms": grpc_ms, "peak_grew_mb": grown}
+    figures["of_one_mb"] = most
+    passed = max(http_ms, grpc_ms) < 10 and grown < 10
     return Gate(4, "a 13000 x 13000 PNG is refused in under 10 ms and 10 MB", passed, figures)
 
 

@@ -46,7 +46,7 @@ def test_it_learns_stripes_that_are_thinner_than_a_cell() -> None:
         return float((scores.argmax(1) != labels).float().mean())
 
     fine, coarse = error(FINE), error(PLAIN)
-    assert coarse > 0.3
+    assert coarse > 0.4
     assert fine < 0.15
 
 

@@ -2,24 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from helpers.doors import Door, PacedPredictor
+from helpers.doors import BreakablePredictor, Door, PacedPredictor
 from helpers.infer_calls import FRAMES, frames_request
 from helpers.segmentation_calls import RAW, frame, in_door
-from numpy.typing import NDArray
 
 from adaptseg_serve.batcher import BROKEN_AFTER
 from adaptseg_serve.grpc.stubs import inference_pb2_grpc
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
-from adaptseg_serve.labels import LabelMap
-from adaptseg_serve.predictor import Size
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -67,15 +63,7 @@ def test_stop_lets_work_at_hand_finish(tiny_bundle: Path) -> None:
 
 
 def test_health_follows_a_device_that_breaks_and_comes_back(tiny_bundle: Path) -> None:
-    class Breakable(PacedPredictor):
-        whole = True
-
-        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
-            if not self.whole:
-                raise RuntimeError("an illegal memory access was encountered")
-            return super().predict(images, sizes)
-
-    predictor = Breakable()
+    predictor = BreakablePredictor()
 
     async def work(stub: Any, door: Door) -> None:
         health = health_pb2_grpc.HealthStub(door.channel)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.doors import BreakablePredictor
 from helpers.segmenters import FRAME, Slow, png, with_segmenter
 from helpers.tiny_bundle import write_tiny_bundle
 from numpy.typing import NDArray
@@ -135,15 +136,7 @@ def test_a_swap_does_not_leave_the_gpu(tiny_bundle: Path, tmp_path: Path, monkey
 
 
 def test_a_device_that_always_fails_is_neither_ready_nor_live_until_it_answers(tiny_bundle: Path) -> None:
-    class Broken(Slow):
-        whole = True
-
-        def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
-            if not self.whole:
-                raise RuntimeError("an illegal memory access was encountered")
-            return super().predict(images, sizes)
-
-    predictor = Broken(0)
+    predictor = BreakablePredictor()
 
     async def body(segmenter: Segmenter) -> None:
         predictor.whole = False

@@ -48,6 +48,17 @@ class PacedPredictor:
         return [Scored(label_map, logits) for label_map in self.predict(images, sizes)]
 
 
+class BreakablePredictor(PacedPredictor):
+    """A device whose errors stick for as long as it is not `whole`."""
+
+    whole = True
+
+    def predict(self, images: NDArray[np.uint8], sizes: Sequence[Size]) -> list[LabelMap]:
+        if not self.whole:
+            raise RuntimeError("an illegal memory access was encountered")
+        return super().predict(images, sizes)
+
+
 @dataclass(frozen=True)
 class Door:
     """An open gRPC door and a channel to it."""
