@@ -125,18 +125,21 @@ class Batcher:
             self._metrics.dropped("deadline")
             raise DeadlineExceeded("The request's deadline passed before it could be queued. Allow it more time.")
         self.check_room(1, image.nbytes + beside)
-        item = Item(image, size, now, deadline, asyncio.get_running_loop().create_future(), scored, beside)
+        item = Item(image, size, now, deadline, self._loop.create_future(), scored, beside)
         self._waiting.append(item)
         self._metrics.depth(self.depth)
         self._rouse()
         end = None if deadline is None else self._loop.call_later(deadline - now, self._expire, item)
         try:
             return await item.future
+        except asyncio.CancelledError:
+            late = deadline is not None and deadline <= time.monotonic()  # gRPC cancels a call that is.
+            self._forget(item, "deadline" if late else "cancelled")
+            raise
         finally:
             if end is not None:
                 end.cancel()
-            late = deadline is not None and deadline <= time.monotonic()  # gRPC cancels a call that is.
-            self._forget(item, "deadline" if late else "cancelled")
+            del item  # Else its future, that one's error and this frame hold each other: see errors.py.
 
     def hurry(self) -> None:
         """Let nothing wait for company from now on."""
@@ -205,10 +208,12 @@ class Batcher:
         """The next batch, without what nobody waits for; all may have been cancelled meanwhile."""
         now, taken = time.monotonic(), self._waiting.take(self._max_batch)
         self._metrics.depth(self.depth)
-        for item in taken:
-            if not item.is_wanted(now):
-                self._metrics.dropped("cancelled" if item.future.cancelled() else "deadline")
-        return [item for item in taken if item.is_wanted(now)]
+        wanted = [item for item in taken if item.is_wanted(now)]
+        if len(wanted) < len(taken):
+            for item in taken:
+                if item not in wanted:
+                    self._metrics.dropped("cancelled" if item.future.cancelled() else "deadline")
+        return wanted
 
     def _take_alone(self) -> list[Item]:
         item = self._alone.popleft()

@@ -28,6 +28,8 @@ class Codec:
                 return await running
         except TimeoutError:
             raise DeadlineExceeded(f"The request's deadline passed before it was {done}. Allow it more time.") from None
+        finally:
+            del running  # Else it, its error and this frame hold each other, and the request: see errors.py.
 
     def close(self) -> None:
         """Let the threads end after what they do, without waiting for it."""

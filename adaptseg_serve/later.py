@@ -19,6 +19,7 @@ class Later:
         self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._due_in: asyncio.AbstractEventLoop | None = None
         """The event loop that will come back to them."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, function: Callable[..., object], *arguments: Any) -> None:
         """In the event loop's thread. Where no loop runs any more (an abandoned stream is closed), at once."""
@@ -30,11 +31,21 @@ class Later:
             return
         if self._due_in is not loop:
             self._due_in = loop
-            loop.call_later(self.DELAY, self.flush)
+            self._timer = loop.call_later(self.DELAY, self.flush)
+
+    def soon(self) -> None:
+        """Nobody waits for an answer: come back to them once the loop has sent what it has.
+
+        A single client makes its next request meanwhile, and would have to wait for them in the midst of it.
+        """
+        if self._due_in is not None and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._due_in.call_soon(self.flush)
 
     def flush(self) -> None:
         """Call what waits: also before the event loop ends."""
-        self._due_in = None
+        self._due_in = self._timer = None
         calls, self._calls = self._calls, []
         for function, arguments in calls:
             function(*arguments)

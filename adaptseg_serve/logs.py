@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
 
 def _asked_by() -> dict[str, Any]:
     """Which request a line is about that is no request's own: a traceback finds the client that met it."""
-    return {} if (request := current()) is None else request.identity()
+    return {} if (request := current()) is None else request.ids()
 
 
 def _utc(record: logging.LogRecord) -> str:

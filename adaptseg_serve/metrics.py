@@ -8,8 +8,7 @@ modules too, and prometheus_client must not be imported before BentoML has named
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from adaptseg_serve._version import __version__
@@ -38,7 +37,8 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter
 
         self.registry = registry = registry or CollectorRegistry()
-        self._later = Later()
+        self.later = Later()
+        """What is to be done when answers have left; a door may add to it."""
         self._draining = False
         self._waiting: int | None = None
         """The queue's depth that is not shown yet."""
@@ -121,7 +121,7 @@ class Metrics:
 
     def request(self, protocol: Literal["http", "grpc"], outcome: Literal["ok", "error"], reason: str = "") -> None:
         """Count one answer; `reason` is the `name` of a RequestError, or "internal"."""
-        self._later(self._count_request, protocol, outcome, reason)
+        self.later(self._count_request, protocol, outcome, reason)
         if (record := current()) is not None:
             record.reason = reason
 
@@ -130,29 +130,34 @@ class Metrics:
 
     def stage(self, stage: Stage, seconds: float, ago: float = 0.0) -> None:
         """An image's stage that took `seconds` and ended `ago` seconds before now; also in the request's record."""
-        self._later(self._stages[stage].observe, seconds)
+        self.later(self._stages[stage].observe, seconds)
         if (record := current()) is not None:
             record.stage(stage, seconds, ago)
 
-    @contextmanager
-    def timed(self, stage: Stage) -> Iterator[None]:
+    def timed(self, stage: Stage) -> "_Timed":
         """Report the block as `stage`, unless it raises."""
-        started = time.monotonic()
-        yield
-        self.stage(stage, time.monotonic() - started)
+        return _Timed(self, stage)
 
-    def image(self, seconds: float) -> None:
-        """One image has its label map, so long after it came."""
+    def image(self, decode: float, queue: float, infer: float) -> None:
+        """One image has its label map: so long was it decoded (which `stage` has counted), did it wait, did it run."""
         self.images += 1
-        self._later(self._image.observe, seconds)
+        self.later(self._count_image, decode, queue, infer)
+        if (record := current()) is not None:
+            record.stage("queue", queue, infer)
+            record.stage("infer", infer, 0.0)
+
+    def _count_image(self, decode: float, queue: float, infer: float) -> None:
+        self._stages["queue"].observe(queue)
+        self._stages["infer"].observe(infer)
+        self._image.observe(decode + queue + infer)
 
     def batch(self, size: int) -> None:
         self.executions += 1
-        self._later(self._batch.observe, size)
+        self.later(self._batch.observe, size)
 
     def depth(self, items: int) -> None:
         if self._waiting is None:
-            self._later(self._show_depth)
+            self.later(self._show_depth)
         self._waiting = items
 
     def _show_depth(self) -> None:
@@ -207,4 +212,16 @@ class Metrics:
 
     def flush(self) -> None:
         """Count what waits to be counted: also before the process ends."""
-        self._later.flush()
+        self.later.flush()
+
+
+class _Timed:
+    def __init__(self, metrics: Metrics, stage: Stage) -> None:
+        self._metrics, self._stage = metrics, stage
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._metrics.stage(self._stage, time.monotonic() - self._started)

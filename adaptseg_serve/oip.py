@@ -87,6 +87,23 @@ def read_images(tensors: Sequence[Tensor], max_images: int) -> list[OneImage]:
     )
 
 
+def pixel_bytes(datatype: str, shape: tuple[int, ...]) -> int:
+    """How many bytes the pixels of an input that comes in binary must have; BadParameter for a wrong shape, 0 where it
+    is files."""
+    if datatype != "UINT8":
+        return 0
+    _check_pixels(shape)
+    return math.prod(shape)
+
+
+def pixel_views(raw: bytes | memoryview, shape: tuple[int, ...], nbytes: int, max_images: int) -> list[OneImage]:
+    """The images of a UINT8 input, where they lie; `nbytes` are what `pixel_bytes` says. BadParameter for another
+    number, and for too many images."""
+    _check_count(shape[0], max_images)
+    _check_size(len(raw), shape, nbytes)
+    return list(np.frombuffer(raw, np.uint8).reshape(shape))
+
+
 async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None) -> list[Segmentation]:
     """Segment `images` at once, by one bundle; the first error ends the others. The model's statistics count it as one
     request, that is done here: writing the answer is not part of it.
@@ -172,8 +189,8 @@ async def _infer(
     try:
         answers = await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
+        while tasks:  # Kept, they, their errors and this frame would hold each other: see errors.py.
+            tasks.pop().cancel()
     sizes = {a.label_map.shape for a in answers}
     if len(sizes) > 1:
         raise BadParameter(f"The images of a request must have one size; these have {sorted(sizes)}. Send them alone.")
@@ -188,17 +205,26 @@ async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None
 
 def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:
     shape = tensor.shape
+    _check_pixels(shape)
+    size = math.prod(shape)
+    if tensor.raw is not None:
+        return pixel_views(tensor.raw, shape, size, max_images)
+    _check_count(shape[0], max_images)
+    values = _flat(tensor.values or ())
+    _check_size(len(values), shape, size)
+    return list(_uint8(values).reshape(shape))
+
+
+def _check_size(found: int, shape: tuple[int, ...], size: int) -> None:
+    if found != size:
+        raise BadParameter(f"Input {INPUT!r} holds {found} bytes; shape {list(shape)} needs {size}.")
+
+
+def _check_pixels(shape: tuple[int, ...]) -> None:
     if len(shape) != DIMENSIONS or shape[3] != 3 or min(shape) < 1 or max(shape) > MAX_LENGTH:
         raise BadParameter(
             f"Input {INPUT!r} has shape {str(shape)[:80]}; UINT8 must be [N, H, W, 3], RGB, none of them 0."
         )
-    _check_count(shape[0], max_images)
-    size = math.prod(shape)
-    values = _flat(tensor.values or ()) if tensor.raw is None else tensor.raw
-    if len(values) != size:
-        raise BadParameter(f"Input {INPUT!r} holds {len(values)} bytes; shape {list(shape)} needs {size}.")
-    pixels = _uint8(values) if tensor.raw is None else np.frombuffer(tensor.raw, np.uint8)
-    return list(pixels.reshape(shape))
 
 
 def _flat(values: Sequence[Any]) -> Sequence[Any]:

@@ -3,6 +3,7 @@
 The gRPC door parses the same into messages, so both doors say one thing.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from adaptseg_serve._version import __version__
@@ -24,7 +25,12 @@ SERVER = {
 
 def model_version(bundle: Bundle) -> str:
     """The bundle's version as a decimal number: Triton's versions are numbers, and perf_analyzer ends at a letter."""
-    return str(int(bundle.version, 16))
+    return _decimal(bundle.version)
+
+
+@lru_cache(maxsize=4)
+def _decimal(version: str) -> str:
+    return str(int(version, 16))
 
 
 def check_model(segmenter: Segmenter, name: str, version: str = "") -> None:

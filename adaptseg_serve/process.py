@@ -28,7 +28,8 @@ if SETTINGS.workers > 1:
     os.environ.pop("BENTOML_CONTAINERIZED", None)
 
 # A frame's buffers are too large for malloc's heap by default: each would be mapped, zeroed and unmapped anew.
-keep_freed_memory(most=256 << 20)
+# One heap for all threads: gRPC reads each message in whichever of its threads is free, and every heap would keep one.
+keep_freed_memory(most=256 << 20, one_heap=True)
 # A thread that waits for the interpreter gets it after this many seconds, not 5 ms: the event loop stands beside the
 # device's and the decoders' threads.
 sys.setswitchinterval(0.0005)

@@ -8,10 +8,9 @@ await segmenter.close()
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +36,7 @@ Source = Image | Callable[[], Image]
 """An image, or what reads it: that is work for another thread."""
 
 
-@dataclass(frozen=True)
-class _Wish:
+class _Wish(NamedTuple):
     """What `segment` is asked for beside the image; see there."""
 
     size: WantedSize
@@ -154,15 +152,16 @@ class Segmenter:
         self.codec.close()
         self.metrics.flush()
 
-    @contextmanager
-    def admitted(self) -> Iterator[Served]:
-        """The bundle that answers a request of now, for as long as the block lasts, whatever is swapped meanwhile.
+    def admitted(self) -> Served:
+        """The bundle that answers a request of now: `with` it while it is needed, whatever is swapped meanwhile.
 
         For a request of several images: handed to `segment` as `by`, all its label maps are one bundle's. Raises Busy.
         """
-        served = self._admit()
-        with served.in_use():
-            yield served
+        if self._served is None or self.draining:
+            self.metrics.dropped("busy")
+            state = "shutting down" if self.draining else "still loading"
+            raise Busy(f"The service is {state}. Send the request again later, or to another replica.", 2.0)
+        return self._served
 
     async def segment(
         self,
@@ -213,10 +212,14 @@ class Segmenter:
 
     async def _segment_by(self, served: Served, source: Source, wish: _Wish) -> Segmentation:
         spec = served.bundle.preprocess
-        started = time.monotonic()
-        with served.decoding_slot():
-            image, model_image = await self._decode(source, spec, wish.deadline)
-        decoded = time.monotonic() - started
+        if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
+            image = model_image = source  # A thread would have nothing to do, and the way there and back is not free.
+            decoded = 0.0
+        else:
+            started = time.monotonic()
+            with served.decoding_slot():
+                image, model_image = await self._decode(source, spec, wish.deadline)
+            decoded = time.monotonic() - started
         self.metrics.stage("decode", decoded)
         if (record := current()) is not None:
             record.image(image.shape[:2])
@@ -227,17 +230,8 @@ class Segmenter:
         answer = await served.batcher.submit(model_image, size, wish.deadline, wish.scored, beside)
         return self._finish(answer, decoded, kept, served.bundle)
 
-    def _admit(self) -> Served:
-        if self._served is None or self.draining:
-            self.metrics.dropped("busy")
-            state = "shutting down" if self.draining else "still loading"
-            raise Busy(f"The service is {state}. Send the request again later, or to another replica.", 2.0)
-        return self._served
-
     async def _decode(self, source: Source, spec: PreprocessSpec, deadline: float) -> tuple[Image, Image]:
         """The image, and the image at the network's input size."""
-        if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
-            return source, source  # A thread would have nothing to do, and the way there and back is not free.
 
         def work() -> tuple[Image, Image]:
             image = source if isinstance(source, np.ndarray) else source()
@@ -251,9 +245,7 @@ class Segmenter:
             raise
 
     def _finish(self, answer: Answer, decoded: float, image: Image | None, bundle: Bundle) -> Segmentation:
-        self.metrics.stage("queue", answer.queue, ago=answer.infer)
-        self.metrics.stage("infer", answer.infer)
-        self.metrics.image(decoded + answer.queue + answer.infer)
+        self.metrics.image(decoded, answer.queue, answer.infer)
         timings = Timings(decoded, answer.queue, answer.infer)
         return Segmentation(answer.label_map, timings, bundle, image, answer.scored)
 

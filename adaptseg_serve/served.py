@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from adaptseg_serve.batcher import Batcher
 from adaptseg_serve.bundle import Bundle
@@ -20,17 +21,16 @@ class Served:
         self._unused = asyncio.Event()
         self._unused.set()
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def __enter__(self) -> Self:
         """While a request has it, `finish` waits."""
         self._users += 1
         self._unused.clear()
-        try:
-            yield
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._unused.set()
 
     @contextmanager
     def decoding_slot(self) -> Iterator[None]:

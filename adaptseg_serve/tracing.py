@@ -5,7 +5,6 @@ OTEL_TRACES_SAMPLER ...); "console" prints them. A tracer provider that is alrea
 used as it is. Without any, spans record nothing and only carry a client's trace id into the log.
 """
 
-import time
 from collections.abc import Mapping
 
 from opentelemetry import trace
@@ -44,31 +43,36 @@ def check(traces: str) -> None:
         _otlp()
 
 
-def begin(call: str, headers: Mapping[str, str]) -> Span:
-    """The request's span; a child of the client's where `headers` hold a traceparent."""
+def is_on() -> bool:
+    """May a span be recorded? Without a provider none is, and a request need not have one before it is logged."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def begin(call: str, headers: Mapping[str, str], started: float) -> Span:
+    """The request's span; a child of the client's where `headers` hold a traceparent. Times are time.time() seconds."""
     context = _W3C.extract(headers) if "traceparent" in headers else Context()
-    return _TRACER.start_span(call, context=context, kind=SpanKind.SERVER)
+    return _TRACER.start_span(call, context=context, kind=SpanKind.SERVER, start_time=_ns(started))
 
 
-def add_stage(parent: Span, name: str, seconds: float, ago: float) -> None:
-    """A child span that lasted `seconds` and ended `ago` seconds before now."""
-    ended = time.time_ns() - round(ago * 1e9)
-    child = _TRACER.start_span(name, trace.set_span_in_context(parent), start_time=ended - round(seconds * 1e9))
-    child.end(ended)
+def add_stage(parent: Span, name: str, seconds: float, ended: float) -> None:
+    """A child span that lasted `seconds`."""
+    child = _TRACER.start_span(name, trace.set_span_in_context(parent), start_time=_ns(ended - seconds))
+    child.end(_ns(ended))
 
 
 def end(span: Span, protocol: str, status: int | str, reason: str, ended: float) -> None:
-    """End the request's span with what came of it; a server's own failure marks it as an error.
-
-    ended: time.time() seconds.
-    """
+    """End the request's span with what came of it; a server's own failure marks it as an error."""
     span.set_attribute("rpc.system" if protocol == "grpc" else "network.protocol.name", protocol)
     span.set_attribute("rpc.response.status_code" if protocol == "grpc" else "http.response.status_code", status)
     if reason:
         span.set_attribute("error.type", reason)
     if status == "INTERNAL" or (isinstance(status, int) and status >= 500):
         span.set_status(Status(StatusCode.ERROR))
-    span.end(round(ended * 1e9))
+    span.end(_ns(ended))
+
+
+def _ns(moment: float) -> int:
+    return round(moment * 1e9)
 
 
 def _exporter(traces: str) -> SpanExporter:

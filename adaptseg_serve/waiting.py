@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Item:
     beside: int = 0
     """Bytes that its request holds beside the image as long as it waits."""
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return self.image.shape, self.image.dtype.str, self.scored
 

@@ -154,3 +154,17 @@ def test_numbers_that_wait_to_be_read_count_as_waiting(tiny_bundle: Path) -> Non
         assert sorted(code.name for code in await asyncio.gather(*codes)) == ["OK"] * 2 + [BIG.name] * 4
 
     in_door(tiny_bundle, work, codec_threads=2, queue_depth=2)
+
+
+def test_what_is_remembered_of_a_message_holds_for_no_other_way_to_send_it(tiny_bundle: Path) -> None:
+    """Requests may differ only in what is not in the message: how many tensors came in binary, and of what length; and
+    two servers of one process in how much they allow."""
+
+    async def work(stub: Any, door: Door) -> list[grpc.StatusCode]:
+        right = FRAMES[:2].tobytes()
+        ways = [[right], [right], [right[:-1]], [right, right], [], [right]]
+        return [await stub.ModelInfer(frames_request(FRAMES[:2], raw_input_contents=way)).code() for way in ways]
+
+    good = grpc.StatusCode.OK
+    assert in_door(tiny_bundle, work) == [good, good, BAD, BAD, BAD, good]
+    assert in_door(tiny_bundle, work, max_batch=1) == [BAD] * 6

@@ -8,7 +8,7 @@ import pytest
 
 from adaptseg_serve.later import Later
 from adaptseg_serve.metrics import Metrics
-from adaptseg_serve.record import recording, write
+from adaptseg_serve.record import Identity, Recording, write
 
 
 def test_calls_are_done_together_in_their_order() -> None:
@@ -34,6 +34,25 @@ def test_what_waits_is_done_when_it_is_asked_for() -> None:
     assert done == []
     later.flush()
     assert done == ["a"]
+
+
+def test_it_is_done_soon_when_nobody_waits_for_an_answer() -> None:
+    later, done = Later(), list[str]()
+
+    async def serve() -> None:
+        later.soon()  # There is nothing to do.
+        later(done.append, "a")
+        later.soon()
+        assert done == [], "the answer leaves first"
+        later(done.append, "b")
+        later.soon()
+        await asyncio.sleep(0)
+        assert done == ["a", "b"]
+        later(done.append, "c")
+        await asyncio.sleep(3 * later.DELAY)
+
+    asyncio.run(serve())
+    assert done == ["a", "b", "c"], "and the next ones have a timer of their own again"
 
 
 def test_without_an_event_loop_it_is_done_at_once() -> None:
@@ -82,7 +101,7 @@ def test_a_line_has_the_time_of_the_answer(caplog: pytest.LogCaptureFixture) -> 
 
 
 async def _record(later: Later) -> None:
-    with recording("grpc", "a", "", {}, lambda record: later(write, record)) as record:
+    with Recording("grpc", "a", lambda: Identity("", {}), lambda record: later(write, record)) as record:
         record.status = "OK"
 
 
@@ -91,8 +110,8 @@ def test_whoever_asks_for_the_metrics_sees_what_was_just_counted() -> None:
 
     async def serve() -> str:
         metrics.request("grpc", "ok")
-        metrics.stage("infer", 0.003)
-        metrics.image(0.004)
+        metrics.stage("decode", 0.001)
+        metrics.image(0.001, 0.0, 0.003)
         metrics.batch(2)
         for depth in (1, 2, 3):
             metrics.depth(depth)
@@ -101,6 +120,8 @@ def test_whoever_asks_for_the_metrics_sees_what_was_just_counted() -> None:
     said = asyncio.run(serve())
     assert 'adaptseg_inference_requests_total{outcome="ok",protocol="grpc",reason=""} 1.0' in said
     assert "adaptseg_infer_duration_seconds_count 1.0" in said
+    assert "adaptseg_infer_duration_seconds_sum 0.003" in said
+    assert "adaptseg_decode_duration_seconds_count 1.0" in said
     assert "adaptseg_image_duration_seconds_sum 0.004" in said
     assert "adaptseg_batch_size_sum 2.0" in said
     assert "adaptseg_queue_depth 3.0" in said

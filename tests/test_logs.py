@@ -19,7 +19,7 @@ from helpers.serving import Server
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2_grpc
 from adaptseg_serve.logs import JsonFormatter, TextFormatter
-from adaptseg_serve.record import recording
+from adaptseg_serve.record import Identity, Recording
 
 FRAME = np.random.default_rng(5).integers(0, 256, (50, 70, 3), np.uint8)
 PNG = cv2.imencode(".png", FRAME[..., ::-1])[1].tobytes()
@@ -156,7 +156,7 @@ def test_text_says_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_a_traceback_names_the_request_that_met_it(formatter: logging.Formatter) -> None:
     line = logging.getLogger("any").makeRecord("any", logging.ERROR, "", 0, "A request failed", (), None)
     assert "request_id" not in formatter.format(line)
-    with recording("http", "POST /v1/segment", "mine", {}, write=lambda _: None):
+    with Recording("http", "POST /v1/segment", lambda: Identity("mine", {}), write=lambda _: None):
         written = formatter.format(line)
     assert re.search(r'request_id"?(=|: )"mine"', written)
     assert "call" not in written

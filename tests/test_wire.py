@@ -205,3 +205,27 @@ def test_only_a_short_message_may_be_odd() -> None:
 def test_a_value_without_the_messages_around_it_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="unset"):
         large_fields.FRAME_RESPONSE.write(Parted(own.StreamSegmentResponse(), [b"1"]))
+
+
+def test_requests_that_differ_in_their_frames_alone_share_their_message() -> None:
+    """A camera's client says the same with every frame; what a message is without its frame is read once."""
+    frames = [b"123456", b"654321"]
+    first, second = (
+        parting.INFER_REQUEST.read(oip.ModelInferRequest(id="camera", raw_input_contents=[frame]).SerializeToString())
+        for frame in frames
+    )
+    assert first.message is second.message
+    assert first.notes is second.notes
+    assert [bytes(found.raw[0]) for found in (first, second)] == frames
+    other = parting.INFER_REQUEST.read(
+        oip.ModelInferRequest(id="other", raw_input_contents=frames[:1]).SerializeToString()
+    )
+    assert other.message.id == "other"
+    assert other.notes is not first.notes
+
+
+def test_a_long_message_is_not_kept() -> None:
+    encoded = oip.ModelInferRequest(id="x" * wire.HEAD_BYTES, raw_input_contents=[b"ab"]).SerializeToString()
+    first, second = parting.INFER_REQUEST.read(encoded), parting.INFER_REQUEST.read(encoded)
+    assert first.message == second.message
+    assert first.message is not second.message

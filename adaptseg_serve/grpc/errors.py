@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -40,35 +38,42 @@ def status_code(error: RequestError, ready: bool = True) -> grpc.StatusCode:
     return _CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-@asynccontextmanager
-async def answering(context: Any, segmenter: Segmenter, count: bool = True) -> AsyncIterator[None]:
-    """End the call with the right status where its body raises.
+class answering:  # noqa: N801  # reads as `asyncio.timeout` does
+    """`async with answering(context, segmenter):` ends the call with the right status where its body raises.
 
     `count` the call's outcome: it is an inference, and one answer. What fails in the server is counted in any case.
+    A class, not a generator: it is entered for every frame.
     """
-    try:
-        yield
-    except RequestError as error:
-        if count:
-            segmenter.metrics.request("grpc", "error", error.name)
-        else:
-            record.refused(error.name)
-        code = status_code(error, segmenter.ready)
-        await context.abort(code, str(error)[:MAX_DETAILS], _trailers(error, code))
-    except grpc.aio.AbortError:
-        raise
-    except asyncio.CancelledError:
-        if count:
-            reason = "deadline-exceeded" if is_late(context) else "client-closed"
-            segmenter.metrics.request("grpc", "error", reason)
-        raise
-    except Exception:
-        log.exception("A gRPC call failed")
-        segmenter.metrics.request("grpc", "error", "internal")
-        await context.abort(grpc.StatusCode.INTERNAL, FAILED)
-    else:
-        if count:
-            segmenter.metrics.request("grpc", "ok")
+
+    def __init__(self, context: Any, segmenter: Segmenter, count: bool = True) -> None:
+        self._context, self._segmenter, self._count = context, segmenter, count
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        metrics = self._segmenter.metrics
+        match error:
+            case None:
+                if self._count:
+                    metrics.request("grpc", "ok")
+            case RequestError():
+                if self._count:
+                    metrics.request("grpc", "error", error.name)
+                else:
+                    record.refused(error.name)
+                code = status_code(error, self._segmenter.ready)
+                await self._context.abort(code, str(error)[:MAX_DETAILS], _trailers(error, code))
+            case asyncio.CancelledError():
+                if self._count:
+                    reason = "deadline-exceeded" if is_late(self._context) else "client-closed"
+                    metrics.request("grpc", "error", reason)
+            case grpc.aio.AbortError():
+                pass
+            case Exception():
+                log.error("A gRPC call failed", exc_info=error)
+                metrics.request("grpc", "error", "internal")
+                await self._context.abort(grpc.StatusCode.INTERNAL, FAILED)
 
 
 def is_late(context: Any) -> bool:

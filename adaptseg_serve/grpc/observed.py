@@ -4,8 +4,8 @@ import asyncio
 import inspect
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from adaptseg_serve.errors import BadParameter
 from adaptseg_serve.grpc.errors import is_late
 from adaptseg_serve.http.middleware import request_id_of
 from adaptseg_serve.later import Later
-from adaptseg_serve.record import RequestRecord, recording, write
+from adaptseg_serve.record import Identity, Recording, RequestRecord, write
 
 QUIET = ("/grpc.", "/inference.GRPCInferenceService/Server", "/inference.GRPCInferenceService/ModelReady")
 """Health, reflection and the like: logged at level debug."""
@@ -27,14 +27,12 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
 class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs only
-    """Records each call, its status and, where there is one request, its bytes."""
+    """Records each call, its status and, where there is one request, its bytes; writes it down `later`."""
 
-    def __init__(self) -> None:
-        self._later = Later()
-
-    def flush(self) -> None:
-        """Write what is recorded so far; for when the server stops."""
-        self._later.flush()
+    def __init__(self, later: Later) -> None:
+        self._later = later
+        self._under_way = 0
+        """Unary calls."""
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
@@ -42,7 +40,7 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
             return None
         if handler.unary_unary is not None:
             plain = handler._replace(request_deserializer=None, response_serializer=None)
-            return plain._replace(unary_unary=_one(handler, details, self._later))
+            return plain._replace(unary_unary=self._one(handler, details))
         if handler.stream_stream is not None:
             stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
             return handler._replace(request_deserializer=None, stream_stream=stream(handler, details, self._later))
@@ -50,25 +48,30 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
             return handler._replace(request_deserializer=None, unary_stream=_watched(handler))
         return handler
 
+    def _one(self, handler: Any, details: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
 
-def _one(handler: Any, details: Any, later: Later) -> Any:
-    """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
-
-    async def recorded(data: bytes, context: Any) -> bytes:
-        with _recording(details, context, later) as record:
-            record.bytes_in = len(data)
-            request = None
+        async def recorded(data: bytes, context: Any) -> bytes:
+            self._under_way += 1
             try:
-                request = await _read(handler, data, context)
-                data = b""
-                answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
-            except grpc.aio.AbortError as error:
-                data, request = b"", None
-                raise _without_frames(error) from None
-            record.bytes_out = len(answer)
-            return answer
+                with _Recording(details, context, self._later) as record:
+                    record.bytes_in = len(data)
+                    request = None
+                    try:
+                        request = await _read(handler, data, context)
+                        data = b""
+                        answer: bytes = handler.response_serializer(await handler.unary_unary(request, context))
+                    except grpc.aio.AbortError as error:
+                        data, request = b"", None
+                        raise _without_frames(error) from None
+                    record.bytes_out = len(answer)
+                    return answer
+            finally:
+                self._under_way -= 1
+                if not self._under_way:
+                    self._later.soon()
 
-    return recorded
+        return recorded
 
 
 async def _read(handler: Any, data: bytes, context: Any) -> Any:
@@ -91,7 +94,7 @@ def _written(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler writes its responses to the context."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> None:
-        with _recording(details, context, later):
+        with _Recording(details, context, later):
             async with _aborting(context):
                 await handler.stream_stream(_messages(handler, data), context)
 
@@ -102,7 +105,7 @@ def _yielded(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler yields its responses."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        with _recording(details, context, later):
+        with _Recording(details, context, later):
             async with _aborting(context):
                 async for response in handler.stream_stream(_messages(handler, data), context):
                     yield response
@@ -137,19 +140,25 @@ def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
     return error.with_traceback(None)
 
 
-@contextmanager
-def _recording(details: Any, context: Any, later: Later) -> Iterator[RequestRecord]:
+class _Recording(Recording):
+    """Of a gRPC call; written when its answer has left."""
+
+    def __init__(self, details: Any, context: Any, later: Later) -> None:
+        super().__init__("grpc", details.method, partial(_identity, details), partial(later, write))
+        self._context = context
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        record = self.record
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            record.status = "DEADLINE_EXCEEDED" if is_late(self._context) else "CANCELLED"
+        record.status = record.status or _status(self._context)
+        record.level = _level(record)
+        super().__exit__(kind, error, trace)
+
+
+def _identity(details: Any) -> Identity:
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
-    request_id = request_id_of(metadata) or uuid.uuid4().hex
-    with recording("grpc", details.method, request_id, metadata, partial(later, write)) as record:
-        try:
-            yield record
-        except (asyncio.CancelledError, GeneratorExit):
-            record.status = "DEADLINE_EXCEEDED" if is_late(context) else "CANCELLED"
-            raise
-        finally:
-            record.status = record.status or _status(context)
-            record.level = _level(record)
+    return Identity(request_id_of(metadata) or uuid.uuid4().hex, metadata)
 
 
 def _status(context: Any) -> str:

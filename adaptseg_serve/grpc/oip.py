@@ -3,7 +3,8 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseDict
 
@@ -13,11 +14,24 @@ from adaptseg_serve.grpc.errors import answering, deadline_of
 from adaptseg_serve.grpc.ordered import in_order
 from adaptseg_serve.grpc.streams import Streams, check_drain, until_drain
 from adaptseg_serve.grpc.stubs import inference_pb2 as pb
-from adaptseg_serve.grpc.wire import Parted
+from adaptseg_serve.grpc.wire import HEAD_BYTES, HEADS, Parted, Raw
 from adaptseg_serve.segmentation import Segmentation
 from adaptseg_serve.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
+
+
+class _Asked(NamedTuple):
+    """What a request asks for beside its tensor's values, and what that tensor is to be."""
+
+    model_name: str
+    model_version: str
+    datatype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    """Of pixels in binary; 0 for anything else."""
+    timeout: int
+    """Microseconds, 0 for none."""
 
 
 class InferenceService:
@@ -98,32 +112,41 @@ class InferenceService:
             return Parted(response, [oip.output_bytes(answers)])
 
     async def _segment(self, request: Parted[pb.ModelInferRequest], deadline: float | None) -> list[Segmentation]:
-        message = request.message
-        oip_model.check_model(self._segmenter, message.model_name, message.model_version)
-        oip.check_outputs([o.name for o in message.outputs])
-        settings = self._segmenter.settings
-        tensor = _tensor(request)
+        asked = self._asked(request)
         if request.raw:
-            images = oip.read_images([tensor], settings.max_batch)
+            images = _binary(asked, request.raw[0], self._segmenter.settings.max_batch)
         else:  # numbers one by one, which take a while
+            tensor, most = _numbers(request.message, asked), self._segmenter.settings.max_batch
             with self._segmenter.admitted() as served, served.decoding_slot():
-                images = await self._segmenter.codec(
-                    lambda: oip.read_images([tensor], settings.max_batch), deadline, "read"
-                )
+                images = await self._segmenter.codec(lambda: oip.read_images([tensor], most), deadline, "read")
             # Again: swapped meanwhile?
+            oip_model.check_model(self._segmenter, asked.model_name, asked.model_version)
+        return await oip.infer(self._segmenter, images, oip.sooner(deadline, asked.timeout))
+
+    def _asked(self, request: Parted[pb.ModelInferRequest]) -> _Asked:
+        """Read and checked once for all requests with this message; but the model, which may be swapped, and what
+        depends on the tensor's values or on the settings."""
+        known: _Asked | None = request.notes.get(len(request.raw))
+        if known is None:
+            message = request.message
             oip_model.check_model(self._segmenter, message.model_name, message.model_version)
-        return await oip.infer(self._segmenter, images, oip.sooner(deadline, _timeout(message)))
+            known = request.notes[len(request.raw)] = _read(request)
+        oip_model.check_model(self._segmenter, known.model_name, known.model_version)
+        return known
 
 
 def _response(request: pb.ModelInferRequest, answers: list[Segmentation]) -> pb.ModelInferResponse:
     """But for the tensor's bytes."""
-    output = pb.ModelInferResponse.InferOutputTensor(name=oip.OUTPUT, datatype="UINT8", shape=oip.output_shape(answers))
-    return pb.ModelInferResponse(
-        model_name=request.model_name,
-        model_version=oip_model.model_version(answers[0].bundle),
-        id=request.id,
-        outputs=[output],
-    )
+    version, shape = oip_model.model_version(answers[0].bundle), tuple(oip.output_shape(answers))
+    head = _response_head if len(request.id) <= HEAD_BYTES else _response_head.__wrapped__  # It would keep any name.
+    return head(request.model_name, version, request.id, shape)
+
+
+@lru_cache(maxsize=HEADS)
+def _response_head(name: str, version: str, request_id: str, shape: tuple[int, ...]) -> pb.ModelInferResponse:
+    """The same from frame to frame, so nobody may change it."""
+    output = pb.ModelInferResponse.InferOutputTensor(name=oip.OUTPUT, datatype="UINT8", shape=shape)
+    return pb.ModelInferResponse(model_name=name, model_version=version, id=request_id, outputs=[output])
 
 
 def _timeout(request: pb.ModelInferRequest) -> int:
@@ -134,21 +157,32 @@ def _timeout(request: pb.ModelInferRequest) -> int:
     return parameter.int64_param or parameter.uint64_param
 
 
-def _tensor(request: Parted[pb.ModelInferRequest]) -> oip.Tensor:
-    """The one input. Looked at before it is copied: a message may hold millions of whatever it likes."""
-    inputs, raw = request.message.inputs, request.raw
-    oip.check_inputs([tensor.name for tensor in inputs])
-    if raw and len(raw) != len(inputs):
+def _read(request: Parted[pb.ModelInferRequest]) -> _Asked:
+    """Raises BadParameter. A message may hold millions of whatever it likes: it is looked at before it is copied."""
+    message, in_binary = request.message, len(request.raw)
+    oip.check_outputs([o.name for o in message.outputs])
+    oip.check_inputs([tensor.name for tensor in message.inputs])
+    if in_binary not in (0, 1):
         raise BadParameter(
-            f"raw_input_contents has {len(raw)} entries for {len(inputs)} inputs. "
-            "Give every input's bytes there, or none."
+            f"raw_input_contents has {in_binary} entries for 1 inputs. Give every input's bytes there, or none."
         )
-    if raw and any(tensor.HasField("contents") for tensor in inputs):
+    (tensor,) = message.inputs
+    if in_binary and tensor.HasField("contents"):
         raise BadParameter("An input's values are in raw_input_contents or in its own contents, not in both.")
-    (found,) = inputs
-    shape = tuple(found.shape[: oip.DIMENSIONS + 1])
-    if raw:
-        return oip.Tensor(found.name, found.datatype, shape, raw=raw[0])
+    shape = tuple(tensor.shape[: oip.DIMENSIONS + 1])
+    nbytes = oip.pixel_bytes(tensor.datatype, shape) if in_binary else 0
+    return _Asked(message.model_name, message.model_version, tensor.datatype, shape, nbytes, _timeout(message))
+
+
+def _binary(asked: _Asked, raw: Raw, max_images: int) -> list[oip.OneImage]:
+    if not asked.nbytes:
+        return oip.read_images([oip.Tensor(oip.INPUT, asked.datatype, asked.shape, raw=raw)], max_images)
+    return oip.pixel_views(raw, asked.shape, asked.nbytes, max_images)
+
+
+def _numbers(request: pb.ModelInferRequest, asked: _Asked) -> oip.Tensor:
+    """The one input, of which nothing came in binary."""
+    (found,) = request.inputs
     contents = found.contents.bytes_contents if found.datatype == "BYTES" else found.contents.uint_contents
     oip.check_count_of_numbers(len(contents))
-    return oip.Tensor(found.name, found.datatype, shape, values=contents)
+    return oip.Tensor(oip.INPUT, asked.datatype, asked.shape, values=contents)

@@ -40,7 +40,7 @@ class GrpcServer:
         self._address = _address(settings.grpc_host, settings.grpc_port)
         self._options = _options(settings)
         tokens = (BearerInterceptor(Tokens(Path(settings.tokens_file))),) if settings.tokens_file else ()
-        self._observed = Observed()
+        self._observed = Observed(segmenter.metrics.later)
         self._interceptors = (self._observed, *tokens, Parting())
         self._credentials = server_credentials(settings)
         self._streams = Streams(settings.max_streams, segmenter.metrics)
@@ -80,7 +80,7 @@ class GrpcServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
-        self._observed.flush()
+        self._segmenter.metrics.flush()
 
     async def _follow(self) -> None:
         """Health says NOT_SERVING of a device that is broken, and SERVING once it answers again."""

@@ -6,7 +6,8 @@ The encoding is https://protobuf.dev/programming-guides/encoding: fields in any 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -20,6 +21,8 @@ its hundred bytes of memory for each of their two would fill the machine's."""
 MOST_ODD_BYTES = 1 << 16
 """Of a message that protobuf must read by itself, however many fields it has."""
 
+HEADS, HEAD_BYTES = 32, 512
+"""What a client sends beside a frame is the same from frame to frame: so many of such heads are parsed but once."""
 FEW_BYTES = 4096
 """Without its large field a message is smaller, but for tensors that come as numbers; then its fields are counted."""
 MOST_FIELDS_IN_ALL = 1024
@@ -35,6 +38,8 @@ class Parted(Generic[M]):
 
     message: M
     raw: Sequence[Raw] = ()
+    notes: dict[Any, Any] = field(default_factory=dict)
+    """What was worked out from the message alone; requests that share the message share them."""
 
     @property
     def value(self) -> Raw:
@@ -47,6 +52,7 @@ class LargeField(Generic[M]):
 
     def __init__(self, kind: type[M], *path: str) -> None:
         self._kind, self._path = kind, path
+        self._shared = lru_cache(maxsize=HEADS)(self._parse)
         self._numbers: list[int] = []
         descriptor: Any = kind.DESCRIPTOR
         for name in path:
@@ -55,7 +61,8 @@ class LargeField(Generic[M]):
             descriptor = found.message_type
 
     def read(self, data: bytes) -> Parted[M]:
-        """The message that `data` encodes; the field's values are views of it. DecodeError where protobuf raises it."""
+        """The message that `data` encodes, which nobody may change: requests that differ in the field's values alone
+        share it. The values are views of `data`. DecodeError where protobuf raises it."""
         try:
             rest, values = _cut(memoryview(data), self._numbers)
         except _ForProtobuf:
@@ -65,13 +72,18 @@ class LargeField(Generic[M]):
         encoded = b"".join(rest)
         if len(encoded) > FEW_BYTES:
             _count_fields(memoryview(encoded), self._kind.DESCRIPTOR, MOST_FIELDS_IN_ALL)
-        message = self._kind.FromString(encoded)
-        return Parted(message, values if self._holder(message) is not None else ())
+        message, held, notes = (self._shared if len(encoded) <= HEAD_BYTES else self._parse)(encoded)
+        return Parted(message, values if held else (), notes)
 
     def write(self, parted: Parted[M]) -> bytes:
         """The encoding of the message with the values in it. The messages around the field must be set."""
         encoded = parted.message.SerializeToString()
         return b"".join(_grown(memoryview(encoded), self._numbers, parted.raw)) if parted.raw else encoded
+
+    def _parse(self, encoded: bytes) -> tuple[M, bool, dict[Any, Any]]:
+        """The message, whether it has what the field is in, and room for notes."""
+        message = self._kind.FromString(encoded)
+        return message, self._holder(message) is not None, {}
 
     def _read_whole(self, data: bytes) -> Parted[M]:
         message = self._kind.FromString(data)
@@ -169,6 +181,8 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
     """The number at `at`, seven bits a byte, lowest first, and where it ends."""
+    if at < len(view) and view[at] < 0x80:  # nearly all of them
+        return view[at], at + 1
     number = 0
     for shift in range(0, 70, 7):
         if at >= len(view):

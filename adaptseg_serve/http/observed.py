@@ -5,7 +5,7 @@ import logging
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaptseg_serve.record import RequestRecord, recording
+from adaptseg_serve.record import Identity, Recording, RequestRecord
 
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by machines: logged at level debug."""
@@ -24,7 +24,8 @@ class Observed:
             return
         headers = Headers(scope=scope)
         call = f"{scope['method']} {scope['path'][:MAX_PATH]}"
-        with recording("http", call, scope.get("state", {}).get("request_id", ""), headers) as record:
+        identity = Identity(scope.get("state", {}).get("request_id", ""), headers)
+        with Recording("http", call, lambda: identity) as record:
             record.status = 500  # What the server makes of an exception, unless an answer comes.
             try:
                 await self.app(scope, _counted(receive, record), _watched(send, record))

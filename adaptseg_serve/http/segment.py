@@ -94,8 +94,9 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
             raise ClientDisconnect
         return task.result()
     finally:
-        for future in (task, watcher):
-            future.cancel()
+        task.cancel()
+        watcher.cancel()
+        del task, watcher  # Else they, their errors and this frame hold each other: see errors.py.
 
 
 async def _disconnected(request: Request) -> None:
