@@ -14,8 +14,9 @@ from helpers.serving import Server, free_port
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.client import Answer, AsyncSegmentationClient, Dropped, SegmentationClient, ServiceError
-from adaptseg_serve.client.over_http import read_answer
+from adaptseg_serve.client.over_http import read_answer, read_labels
 from adaptseg_serve.errors import BadImage, Busy, ConfigError, UnsupportedType
+from adaptseg_serve.labels import LabelSet
 from adaptseg_serve.predictor import load_predictor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -60,6 +61,35 @@ def test_both_clients_bring_confidence_and_entropy_where_asked(url: str, server:
         np.testing.assert_allclose(answer.entropy, expected.entropy, atol=0.5 / 255 + 1e-6)
 
 
+def test_both_clients_bring_the_shares_of_the_classes(url: str) -> None:
+    async def ask() -> Answer:
+        async with AsyncSegmentationClient(url) as client:
+            return await client.segment(IMAGE, include=["shares"])
+
+    with SegmentationClient(url) as client:
+        answers = [client.segment(IMAGE, include=["shares", "entropy"]), asyncio.run(ask())]
+        assert client.segment(IMAGE).shares is None
+        classes = len(client.labels())
+    for answer in answers:
+        assert answer.shares is not None
+        expected = np.bincount(answer.label_map.ravel(), minlength=classes) / answer.label_map.size
+        np.testing.assert_allclose(answer.shares, expected, atol=1e-6)
+    assert answers[0].entropy is not None
+
+
+def test_both_clients_know_what_the_numbers_mean(url: str, server: Server) -> None:
+    async def ask() -> LabelSet:
+        async with AsyncSegmentationClient(url) as client:
+            return await client.labels()
+
+    with SegmentationClient(url) as client:
+        found = [client.labels(), asyncio.run(ask())]
+    expected = open_bundle(server.bundle).labels
+    for labels in found:
+        assert (labels.name, labels.classes) == (expected.name, expected.classes)
+        np.testing.assert_array_equal(labels.palette(), expected.palette())
+
+
 def test_size_model_is_the_networks(url: str) -> None:
     with SegmentationClient(url) as client:
         assert client.segment(np.zeros((100, 30, 3), np.uint8)).label_map.shape == (100, 30)
@@ -83,6 +113,14 @@ def test_another_service_is_told_from_ours() -> None:
     request = httpx.Request("POST", "http://login.example/v1/segment")
     with pytest.raises(ServiceError, match=r"login\.example.* with no label map .* Is it this service"):
         read_answer(httpx.Response(200, html="<h1>Log in</h1>", request=request))
+
+
+def test_another_services_classes_are_none() -> None:
+    request = httpx.Request("GET", "http://elsewhere/v1/labels")
+    with pytest.raises(ServiceError, match="Is it this service"):
+        read_labels(httpx.Response(200, json={"label_set": "x", "classes": [{"name": "road"}]}, request=request))
+    with pytest.raises(ServiceError, match="answered 404"):
+        read_labels(httpx.Response(404, text="no such place", request=request))
 
 
 @pytest.mark.parametrize("url", ["localhost:3000", "ftp://localhost", "http://"])

@@ -1,6 +1,6 @@
 """What a client gets back, and what it sends."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adaptseg_serve import errors
 from adaptseg_serve.errors import AdaptSegError, RequestError
-from adaptseg_serve.labels import LabelMap
+from adaptseg_serve.labels import LabelClass, LabelMap, LabelSet
 
 Picture = NDArray[np.uint8] | bytes
 """(H, W, 3) uint8 RGB, 0..255; or the bytes of a JPEG or PNG file."""
@@ -18,7 +18,7 @@ WantedSize = Literal["input", "model"]
 """Size of the label map: that of the image, or that of the network's input."""
 
 
-Extra = Literal["confidence", "entropy"]
+Extra = Literal["confidence", "entropy", "shares"]
 """What can be asked for beside the label map."""
 
 
@@ -47,6 +47,8 @@ class Answer:
     """(H, W): the largest class probability of each pixel, 0..1 in steps of 1/255; None where not asked for."""
     entropy: NDArray[np.float32] | None = None
     """(H, W): 0, sure, to 1, every class alike; likewise."""
+    shares: NDArray[np.float64] | None = None
+    """(classes,): each class's share of the label map's pixels, by train id, 0..1; likewise. `labels` has the names."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ def to_label_map(data: bytes | memoryview, height: int, width: int) -> LabelMap:
 def to_map(data: bytes, height: int, width: int) -> NDArray[np.float32]:
     """Row by row bytes, 255 for 1 -> (height, width) float32, 0..1."""
     return to_label_map(data, height, width).astype(np.float32) / np.float32(255)
+
+
+def to_label_set(name: str, classes: Iterable[LabelClass]) -> LabelSet:
+    found = tuple(classes)
+    return LabelSet(name, found, {each.label_id: each.train_id for each in found})
 
 
 def check_picture(image: Picture) -> None:

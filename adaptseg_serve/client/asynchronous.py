@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import grpc
 import httpx
@@ -15,12 +15,18 @@ from adaptseg_serve.client.answers import Answer, Dropped, Extra, Picture, Wante
 from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
+from adaptseg_serve.grpc.stubs.adaptseg.v1.segmentation_pb2 import GetLabelInfoRequest
+from adaptseg_serve.labels import LabelSet
+
+T = TypeVar("T")
 
 
 class Transport(Protocol):
     """One door of the service."""
 
     async def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer: ...
+
+    async def labels(self, timeout: float) -> LabelSet: ...
 
     def stream(
         self, frames: AsyncIterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
@@ -56,14 +62,23 @@ class AsyncSegmentationClient:
     ) -> Answer:
         """Label map of `image`: (H, W, 3) uint8 RGB, or a JPEG or PNG file's bytes.
 
-        include: confidence and entropy of each pixel; tens of milliseconds for a large label map.
+        include: confidence and entropy of each pixel, tens of milliseconds for a large label map; shares of the
+        classes, one.
         Raises the RequestErrors of adaptseg_serve.errors; Busy only after the retries.
         """
+        return await self._patiently(lambda left: self._transport.segment(image, size, include, left), timeout)
+
+    async def labels(self, *, timeout: float | None = None) -> LabelSet:
+        """What the numbers in its label maps mean: names, colours, `palette()`. Raises as `segment` does."""
+        return await self._patiently(self._transport.labels, timeout)
+
+    async def _patiently(self, ask: Callable[[float], Awaitable[T]], timeout: float | None) -> T:
+        """What `ask` gives, which gets the seconds that are left; Busy is tried again."""
         end = time.monotonic() + (self._timeout if timeout is None else timeout)
         attempt = 1
         while True:
             try:
-                return await self._transport.segment(image, size, include, max(0.001, end - time.monotonic()))
+                return await ask(max(0.001, end - time.monotonic()))
             except Busy as busy:
                 await asyncio.sleep(self._retry.pause(attempt, busy, end - time.monotonic()))
                 attempt += 1
@@ -109,6 +124,14 @@ class _Http:
             raise over_http.lost(self._url, error) from error
         return over_http.read_answer(response)
 
+    async def labels(self, timeout: float) -> LabelSet:
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._client.get("/v1/labels", timeout=timeout)
+        except (httpx.TransportError, TimeoutError) as error:
+            raise over_http.lost(self._url, error) from error
+        return over_http.read_labels(response)
+
     def stream(
         self, frames: AsyncIterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
     ) -> AsyncIterator[Answer | Dropped]:
@@ -131,6 +154,13 @@ class _Grpc:
         try:
             request = over_grpc.segment_request(image, size, include)
             return over_grpc.read_answer(await self._calls.segment(request, timeout=timeout, metadata=self._metadata))
+        except grpc.aio.AioRpcError as error:
+            raise over_grpc.error_of(error) from error
+
+    async def labels(self, timeout: float) -> LabelSet:
+        try:
+            request = GetLabelInfoRequest()
+            return over_grpc.read_labels(await self._calls.labels(request, timeout=timeout, metadata=self._metadata))
         except grpc.aio.AioRpcError as error:
             raise over_grpc.error_of(error) from error
 

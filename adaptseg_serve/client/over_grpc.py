@@ -17,6 +17,7 @@ from adaptseg_serve.client.answers import (
     WantedSize,
     check_picture,
     to_label_map,
+    to_label_set,
     to_map,
 )
 from adaptseg_serve.errors import Busy, RequestError
@@ -30,7 +31,9 @@ from adaptseg_serve.grpc.large_fields import (
 )
 from adaptseg_serve.grpc.stubs.adaptseg.v1 import segmentation_pb2 as pb
 from adaptseg_serve.grpc.stubs.adaptseg.v1.error_details_pb2 import RetryInfo, Status
+from adaptseg_serve.grpc.stubs.adaptseg.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from adaptseg_serve.grpc.wire import Parted, Raw
+from adaptseg_serve.labels import LabelClass, LabelSet
 
 OPTIONS: list[tuple[str, int | str]] = [
     # A label map may be larger than the 4 MiB that gRPC allows by default.
@@ -54,15 +57,16 @@ _ERRORS: dict[grpc.StatusCode, type[RequestError]] = {
 
 
 class Calls:
-    """The service's two calls about images. `channel` is either kind's: its calls are of that kind, too."""
+    """The service's calls. `channel` is either kind's: its calls are of that kind, too."""
 
     def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
         self.segment: Any = channel.unary_unary(SEGMENT, SEGMENT_REQUEST.write, SEGMENT_RESPONSE.read)
         self.stream: Any = channel.stream_stream(STREAM_SEGMENT, FRAME_REQUEST.write, FRAME_RESPONSE.read)
+        self.labels: Any = SegmentationServiceStub(channel).GetLabelInfo
 
 
 def segment_request(image: Picture, size: WantedSize, include: Sequence[Extra]) -> Parted[pb.SegmentRequest]:
-    wanted = pb.Include(confidence="confidence" in include, entropy="entropy" in include)
+    wanted = pb.Include(**dict.fromkeys(include, True))
     return Parted(pb.SegmentRequest(image=_image(image), size=_size(size), include=wanted), _pixels(image))
 
 
@@ -104,7 +108,17 @@ def _answer(response: pb.SegmentResponse | pb.FrameResult, train_ids: Raw) -> An
         response.frame_id if isinstance(response, pb.FrameResult) else 0,
         to_map(extras.confidence, *sides) if extras.confidence else None,
         to_map(extras.entropy, *sides) if extras.entropy else None,
+        np.array(extras.shares, np.float64) if extras.shares else None,
     )
+
+
+def read_labels(response: pb.GetLabelInfoResponse) -> LabelSet:
+    return to_label_set(response.label_set, map(_label_class, response.classes))
+
+
+def _label_class(found: pb.LabelClass) -> LabelClass:
+    red, green, blue = found.rgb.to_bytes(3)
+    return LabelClass(found.train_id, found.name, (red, green, blue), found.label_id)
 
 
 def error_of(call: Any) -> RequestError | ServiceError:

@@ -1,5 +1,6 @@
 """Requests and answers of POST /v1/segment, without the sending: the same for both clients."""
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,9 +21,11 @@ from adaptseg_serve.client.answers import (
     WantedSize,
     check_picture,
     to_label_map,
+    to_label_set,
     to_map,
 )
 from adaptseg_serve.errors import Busy, RequestError
+from adaptseg_serve.labels import LabelClass, LabelSet
 
 MAX_TIMEOUT = 3600.0
 """Seconds: the longest deadline that the service takes."""
@@ -55,6 +58,8 @@ def read_answer(response: httpx.Response) -> Answer:
         label_map, *maps = _planes(response.content, height * width)
         names = headers.get("x-planes", "labels").split(",")[1:]
         found = {name: to_map(plane, height, width) for name, plane in zip(names, maps, strict=True)}
+        said = headers.get("x-class-shares")  # by name, in the order of the train ids
+        shares = None if said is None else np.array(list(json.loads(said).values()), np.float64)
     except (KeyError, ValueError) as error:
         raise ServiceError(
             f"{response.request.url} answered, but with no label map ({error}). Is it this service?"
@@ -65,7 +70,26 @@ def read_answer(response: httpx.Response) -> Answer:
         _timings(headers.get("server-timing", "")),
         confidence=found.get("confidence"),
         entropy=found.get("entropy"),
+        shares=shares,
     )
+
+
+def read_labels(response: httpx.Response) -> LabelSet:
+    """The classes; or raises as `read_answer` does."""
+    if response.status_code != 200:
+        raise error_of(response)
+    try:
+        document = response.json()
+        return to_label_set(document["label_set"], [_label_class(row) for row in document["classes"]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServiceError(
+            f"{response.request.url} answered, but with no classes ({error!r}). Is it this service?"
+        ) from error
+
+
+def _label_class(row: dict[str, Any]) -> LabelClass:
+    red, green, blue = row["color"]
+    return LabelClass(row["train_id"], row["name"], (red, green, blue), row["label_id"])
 
 
 def error_of(response: httpx.Response) -> RequestError | ServiceError:

@@ -1,10 +1,10 @@
 """The client for ordinary code."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import grpc
 import httpx
@@ -15,6 +15,10 @@ from adaptseg_serve.client.answers import Answer, Dropped, Extra, Picture, Wante
 from adaptseg_serve.client.credentials import Credentials
 from adaptseg_serve.client.retry import Retry
 from adaptseg_serve.errors import Busy, ConfigError
+from adaptseg_serve.grpc.stubs.adaptseg.v1.segmentation_pb2 import GetLabelInfoRequest
+from adaptseg_serve.labels import LabelSet
+
+T = TypeVar("T")
 
 PATIENCE = 1.0
 """Seconds that the end of a stream waits for its frames: OpenCV, left alone in a thread, aborts a process that ends."""
@@ -24,6 +28,8 @@ class Transport(Protocol):
     """One door of the service."""
 
     def segment(self, image: Picture, size: WantedSize, include: Sequence[Extra], timeout: float) -> Answer: ...
+
+    def labels(self, timeout: float) -> LabelSet: ...
 
     def stream(
         self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
@@ -59,14 +65,23 @@ class SegmentationClient:
     ) -> Answer:
         """Label map of `image`: (H, W, 3) uint8 RGB, or a JPEG or PNG file's bytes.
 
-        include: confidence and entropy of each pixel; tens of milliseconds for a large label map.
+        include: confidence and entropy of each pixel, tens of milliseconds for a large label map; shares of the
+        classes, one.
         Raises the RequestErrors of adaptseg_serve.errors; Busy only after the retries.
         """
+        return self._patiently(lambda left: self._transport.segment(image, size, include, left), timeout)
+
+    def labels(self, *, timeout: float | None = None) -> LabelSet:
+        """What the numbers in its label maps mean: names, colours, `palette()`. Raises as `segment` does."""
+        return self._patiently(self._transport.labels, timeout)
+
+    def _patiently(self, ask: Callable[[float], T], timeout: float | None) -> T:
+        """What `ask` gives, which gets the seconds that are left; Busy is tried again."""
         end = time.monotonic() + (self._timeout if timeout is None else timeout)
         attempt = 1
         while True:
             try:
-                return self._transport.segment(image, size, include, max(0.001, end - time.monotonic()))
+                return ask(max(0.001, end - time.monotonic()))
             except Busy as busy:
                 time.sleep(self._retry.pause(attempt, busy, end - time.monotonic()))
                 attempt += 1
@@ -111,6 +126,13 @@ class _Http:
             raise over_http.lost(self._url, error) from error
         return over_http.read_answer(response)
 
+    def labels(self, timeout: float) -> LabelSet:
+        try:
+            response = self._client.get("/v1/labels", timeout=timeout)
+        except httpx.TransportError as error:
+            raise over_http.lost(self._url, error) from error
+        return over_http.read_labels(response)
+
     def stream(
         self, frames: Iterable[Picture], size: WantedSize, latest_only: bool, max_age: float | None
     ) -> Iterator[Answer | Dropped]:
@@ -133,6 +155,13 @@ class _Grpc:
         try:
             request = over_grpc.segment_request(image, size, include)
             return over_grpc.read_answer(self._calls.segment(request, timeout=timeout, metadata=self._metadata))
+        except grpc.RpcError as error:
+            raise over_grpc.error_of(error) from error
+
+    def labels(self, timeout: float) -> LabelSet:
+        try:
+            request = GetLabelInfoRequest()
+            return over_grpc.read_labels(self._calls.labels(request, timeout=timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise over_grpc.error_of(error) from error
 
