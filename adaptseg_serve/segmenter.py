@@ -213,6 +213,7 @@ class Segmenter:
     async def _segment_by(self, served: Served, source: Source, wish: _Wish) -> Segmentation:
         spec = served.bundle.preprocess
         if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
+            served.check_room()
             image = model_image = source  # A thread would have nothing to do, and the way there and back is not free.
             decoded = 0.0
         else:

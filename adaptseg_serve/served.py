@@ -32,10 +32,14 @@ class Served:
         if not self._users:
             self._unused.set()
 
+    def check_room(self) -> None:
+        """Raise Busy unless one more image may come, those counted that are being decoded."""
+        self.batcher.check_room(self._decoding + 1)
+
     @contextmanager
     def decoding_slot(self) -> Iterator[None]:
         """Images that are being decoded count as if they waited already: what is decoded finds room."""
-        self.batcher.check_room(self._decoding + 1)
+        self.check_room()
         self._decoding += 1
         try:
             yield

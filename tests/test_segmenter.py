@@ -5,9 +5,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,9 +212,34 @@ def test_images_being_decoded_count_as_waiting(tiny_bundle: Path) -> None:
     with_segmenter(tiny_bundle, body, Slow(0.05), Settings(queue_depth=4))
 
 
+def test_an_image_that_needs_no_decoding_takes_no_ones_place(tiny_bundle: Path) -> None:
+    """What is being decoded finds room, whoever comes meanwhile."""
+
+    async def body(segmenter: Segmenter) -> None:
+        decoding = asyncio.Event()
+        codec = segmenter.codec
+
+        async def slow_codec(work: Callable[[], Any], *more: Any) -> Any:
+            await decoding.wait()
+            return await codec(work, *more)
+
+        segmenter.codec = slow_codec  # type: ignore[assignment]
+        coming = [asyncio.ensure_future(segmenter.segment_encoded(png(FRAME))) for _ in range(2)]
+        await asyncio.sleep(0)
+        height, width = segmenter.bundle.preprocess.size
+        with pytest.raises(Busy):
+            await segmenter.segment(np.zeros((height, width, 3), np.uint8))
+        decoding.set()
+        assert all(answer.label_map.shape == FRAME.shape[:2] for answer in await asyncio.gather(*coming))
+        segmenter.codec = codec
+
+    with_segmenter(tiny_bundle, body, Slow(0.05), Settings(queue_depth=2))
+
+
 STARTED = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.segmenter import Segmenter
 asyncio.run(Segmenter(open_bundle(Path(sys.argv[1]))).start())
