@@ -65,8 +65,7 @@ class SegmentationClient:
     ) -> Answer:
         """Label map of `image`: (H, W, 3) uint8 RGB, or a JPEG or PNG file's bytes.
 
-        include: confidence and entropy of each pixel, tens of milliseconds for a large label map; shares of the
-        classes, one.
+        include: confidence and entropy of each pixel, tens of milliseconds for a large label map; the classes' shares.
         Raises the RequestErrors of adaptseg_serve.errors; Busy only after the retries.
         """
         return self._patiently(lambda left: self._transport.segment(image, size, include, left), timeout)

@@ -38,14 +38,18 @@ def status_code(error: RequestError, ready: bool = True) -> grpc.StatusCode:
     return _CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-class answering:  # noqa: N801  # reads as `asyncio.timeout` does
-    """`async with answering(context, segmenter):` ends the call with the right status where its body raises.
+def answering(context: Any, segmenter: Segmenter, count: bool = True) -> "_Answering":
+    """`async with` it: ends the call with the right status where the block raises.
 
     `count` the call's outcome: it is an inference, and one answer. What fails in the server is counted in any case.
-    A class, not a generator: it is entered for every frame.
     """
+    return _Answering(context, segmenter, count)
 
-    def __init__(self, context: Any, segmenter: Segmenter, count: bool = True) -> None:
+
+class _Answering:
+    """A class, not a generator: it is entered for every frame."""
+
+    def __init__(self, context: Any, segmenter: Segmenter, count: bool) -> None:
         self._context, self._segmenter, self._count = context, segmenter, count
 
     async def __aenter__(self) -> None:
