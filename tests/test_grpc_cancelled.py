@@ -27,7 +27,7 @@ def test_a_call_that_its_client_gives_up_is_counted(tiny_bundle: Path) -> None:
     async def work(stub: Any, door: Door) -> None:
         predictor.gate.clear()
         call = stub.Segment(pb.SegmentRequest(image=RAW))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(until(lambda: bool(predictor.batches)), 20)
         call.cancel()
         await asyncio.wait_for(until(lambda: counted(door, "client-closed")), 5)
         assert not counted(door, "deadline-exceeded")

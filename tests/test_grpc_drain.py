@@ -11,7 +11,8 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from helpers.serving import ROOT, Server, members, serving
+from helpers.serving import Server, members
+from helpers.slow import Runs, slow_server
 
 from adaptseg_serve.bundle import open_bundle
 from adaptseg_serve.drain import Drain
@@ -24,31 +25,30 @@ REQUEST = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(height=48, width=64, 
 
 
 @pytest.fixture
-def slow_server(tiny_bundle: Path, tmp_path: Path) -> Iterator[Server]:
+def served(tiny_bundle: Path, tmp_path: Path) -> Iterator[tuple[Server, Runs]]:
     """Its doors close later than an image takes."""
-    environ = {"SLOW_SECONDS": "1.5", "ADAPTSEG_DRAIN_NOTICE": "2"}
-    service = "helpers.slow_service:SegmentationService"
-    with serving(tiny_bundle, tmp_path, service, cwd=ROOT / "tests", **environ) as running:
+    with slow_server(tiny_bundle, tmp_path, SLOW_SECONDS="1.5", ADAPTSEG_DRAIN_NOTICE="2") as running:
         yield running
 
 
-def test_sigterm_is_seen_at_once_and_work_at_hand_completes(slow_server: Server) -> None:
-    with grpc.insecure_channel(slow_server.grpc_target) as channel:
+def test_sigterm_is_seen_at_once_and_work_at_hand_completes(served: tuple[Server, Runs]) -> None:
+    server, runs = served
+    with grpc.insecure_channel(server.grpc_target) as channel:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         at_hand = stub.Segment.future(REQUEST)
-        time.sleep(0.5)
+        runs.wait_for(1)
         started = time.monotonic()
-        slow_server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
         print(f"NOT_SERVING after {1000 * (time.monotonic() - started):.0f} ms")  # Gate 1 is a benchmark's.
         assert not at_hand.done()
         assert stub.Segment.future(REQUEST).code() == grpc.StatusCode.UNAVAILABLE
         assert at_hand.result(timeout=10).label_map.height == 48
         watch.cancel()
-    assert slow_server.process.wait(20) == 0
-    assert not members(slow_server.process.pid)
+    assert server.process.wait(20) == 0
+    assert not members(server.process.pid)
 
 
 def test_the_http_servers_end_waits_for_the_doors(tiny_bundle: Path) -> None:
@@ -80,23 +80,19 @@ def test_the_http_servers_end_waits_for_the_doors(tiny_bundle: Path) -> None:
 
 def test_an_answer_that_is_being_written_when_nothing_runs_leaves(tiny_bundle: Path, tmp_path: Path) -> None:
     """Confidence maps are made after the batch, when the queue is empty; and no HTTP request is open."""
-    log, service = tmp_path / "runs", "helpers.slow_service:SegmentationService"
-    environ = {"SLOW_SECONDS": "0", "SLOW_ANSWER": "4", "SLOW_LOG": str(log), "ADAPTSEG_DRAIN_NOTICE": "0.2"}
+    environ = {"SLOW_SECONDS": "0", "SLOW_ANSWER": "4", "ADAPTSEG_DRAIN_NOTICE": "0.2"}
     request = pb.SegmentRequest(image=REQUEST.image, include=pb.Include(confidence=True))
-    with serving(tiny_bundle, tmp_path, service, cwd=ROOT / "tests", **environ) as server:
-        warm = len(log.read_text().splitlines())
+    with slow_server(tiny_bundle, tmp_path, **environ) as (server, runs):
         with grpc.insecure_channel(server.grpc_target) as channel:
             call = segmentation_pb2_grpc.SegmentationServiceStub(channel).Segment.future(request)
-            give_up = time.monotonic() + 20
-            while len(log.read_text().splitlines()) == warm:
-                assert time.monotonic() < give_up
-                time.sleep(0.02)
+            runs.wait_for(1)
             server.process.send_signal(signal.SIGTERM)
             assert call.result(timeout=20).extras.ByteSize() > 48 * 64
         assert server.process.wait(20) == 0
 
 
-def test_a_stream_is_told_that_the_server_leaves(slow_server: Server) -> None:
+def test_a_stream_is_told_that_the_server_leaves(served: tuple[Server, Runs]) -> None:
+    server, _ = served
     leave = threading.Event()
 
     def camera() -> Iterator[pb.StreamSegmentRequest]:
@@ -105,13 +101,13 @@ def test_a_stream_is_told_that_the_server_leaves(slow_server: Server) -> None:
             if leave.wait(0.03):
                 return
 
-    with grpc.insecure_channel(slow_server.grpc_target) as channel:
+    with grpc.insecure_channel(server.grpc_target) as channel:
         stream = segmentation_pb2_grpc.SegmentationServiceStub(channel).StreamSegment(camera())
         next(stream)
-        slow_server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         answers = []
         with pytest.raises(grpc.RpcError):
             answers.extend(iter(stream))
         leave.set()
         assert stream.code() == grpc.StatusCode.UNAVAILABLE
-    assert slow_server.process.wait(20) == 0
+    assert server.process.wait(20) == 0

@@ -5,26 +5,21 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
 import httpx
 import numpy as np
-from helpers.serving import ROOT, Server, members, serving
+from helpers.serving import Server, members, serving
+from helpers.slow import slow_server
 
 FRAME = cv2.resize(np.random.default_rng(3).integers(0, 256, (6, 8, 3), np.uint8), (90, 70))
 PNG = cv2.imencode(".png", FRAME[..., ::-1])[1].tobytes()
-SLOW = "helpers.slow_service:SegmentationService"
 
 
 def ask(server: Server, body: bytes = PNG, **headers: str) -> httpx.Response:
     return httpx.post(f"{server.http_url}/v1/segment", content=body, headers=headers, timeout=30)
-
-
-def slow(bundle: Path, folder: Path, **environ: str) -> AbstractContextManager[Server]:
-    return serving(bundle, folder, SLOW, ROOT / "tests", **environ)
 
 
 def test_sigterm_drains(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -33,10 +28,10 @@ def test_sigterm_drains(tiny_bundle: Path, tmp_path: Path) -> None:
     The door closes later than an image takes, and nothing waits for the end of the grace.
     """
     environ = {"SLOW_SECONDS": "1.5", "ADAPTSEG_DRAIN_NOTICE": "2", "ADAPTSEG_DRAIN_GRACE": "60"}
-    with slow(tiny_bundle, tmp_path, **environ) as server, ThreadPoolExecutor() as pool:
+    with slow_server(tiny_bundle, tmp_path, **environ) as (server, runs), ThreadPoolExecutor() as pool:
         group = server.process.pid
         inflight = pool.submit(ask, server)
-        time.sleep(0.5)
+        runs.wait_for(1)
         started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         while server.get("/readyz") == 200:
@@ -57,9 +52,9 @@ def test_sigterm_ends_also_what_does_not_finish(tiny_bundle: Path, tmp_path: Pat
     """What still waits when the grace is over gets a 503, and the process goes."""
     environ = {"SLOW_SECONDS": "0.8", "ADAPTSEG_MAX_BATCH": "1", "ADAPTSEG_QUEUE_DEPTH": "8"}
     environ |= {"ADAPTSEG_DRAIN_NOTICE": "0.1", "ADAPTSEG_DRAIN_GRACE": "0.5"}
-    with slow(tiny_bundle, tmp_path, **environ) as server, ThreadPoolExecutor() as pool:
+    with slow_server(tiny_bundle, tmp_path, **environ) as (server, runs), ThreadPoolExecutor() as pool:
         calls = [pool.submit(ask, server) for _ in range(5)]
-        time.sleep(0.4)
+        runs.wait_for(2)
         server.process.send_signal(signal.SIGTERM)
         statuses = sorted(call.result(10).status_code for call in calls)
         assert statuses[0] == 200
@@ -69,7 +64,7 @@ def test_sigterm_ends_also_what_does_not_finish(tiny_bundle: Path, tmp_path: Pat
 
 
 def test_an_upload_that_never_ends_does_not_keep_the_process(tiny_bundle: Path, tmp_path: Path) -> None:
-    with slow(tiny_bundle, tmp_path, ADAPTSEG_DRAIN_NOTICE="0.1", ADAPTSEG_DRAIN_GRACE="0.5") as server:
+    with serving(tiny_bundle, tmp_path, ADAPTSEG_DRAIN_NOTICE="0.1", ADAPTSEG_DRAIN_GRACE="0.5") as server:
         place = urlsplit(server.http_url)
         with socket.create_connection((str(place.hostname), int(place.port or 0))) as stuck:
             stuck.sendall(b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
@@ -78,32 +73,32 @@ def test_an_upload_that_never_ends_does_not_keep_the_process(tiny_bundle: Path, 
             assert server.process.wait(10) == 0
 
 
-def runs(log: Path) -> list[float]:
-    """When each run of the slow predictor began, but the warm-up."""
-    return [float(line.split()[0]) for line in log.read_text().splitlines()[1:]]
-
-
 def test_clients_that_hang_up_or_expire_leave_no_work_behind(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Gate 2: a 0.3 s model and ten clients that give up at 0.8 s; at most one run begins after that."""
-    log = tmp_path / "runs"
-    environ = {"SLOW_SECONDS": "0.3", "SLOW_LOG": str(log), "ADAPTSEG_MAX_BATCH": "1", "ADAPTSEG_QUEUE_DEPTH": "20"}
+    """Gate 2: a 0.3 s model and ten clients that give up after 0.8 s; at most one run begins after the last has."""
+    environ = {"SLOW_SECONDS": "0.3", "ADAPTSEG_MAX_BATCH": "1", "ADAPTSEG_QUEUE_DEPTH": "20"}
 
-    def hang_up(server: Server) -> None:
+    def hang_up(client: httpx.Client) -> float:
         with contextlib.suppress(httpx.TimeoutException):
-            httpx.post(f"{server.http_url}/v1/segment", content=PNG, timeout=0.8)
+            client.post("/v1/segment", content=PNG, timeout=0.8)
+        return time.monotonic()
 
-    def expire(server: Server) -> None:
-        assert ask(server, **{"X-Request-Timeout-Ms": "800"}).status_code in (200, 504)
+    def expire(client: httpx.Client) -> float:
+        answer = client.post("/v1/segment", content=PNG, headers={"X-Request-Timeout-Ms": "800"}, timeout=30)
+        assert answer.status_code in (200, 504)
+        return time.monotonic()
 
-    with slow(tiny_bundle, tmp_path, **environ) as server:
+    with (
+        slow_server(tiny_bundle, tmp_path, **environ) as (server, runs),
+        httpx.Client(base_url=server.http_url) as client,
+    ):
         for give_up in (hang_up, expire):
-            before, started = len(runs(log)), time.monotonic()
+            before = len(runs.begun())
             with ThreadPoolExecutor(10) as pool:
-                list(pool.map(give_up, [server] * 10))
+                gone = max(pool.map(give_up, [client] * 10))
             time.sleep(1.2)
-            fresh = runs(log)[before:]
-            assert 1 <= len(fresh) <= 5
-            assert sum(begun > started + 0.9 for begun in fresh) <= 1
+            begun = runs.begun()[before:]
+            assert 1 <= len(begun) <= 5
+            assert sum(moment > gone + 0.1 for moment in begun) <= 1
 
 
 def test_a_deadline_beyond_the_timeout_is_kept_by_us_alone(tiny_bundle: Path, tmp_path: Path) -> None:
