@@ -42,7 +42,7 @@ serve: $(SERVE_STAMP) ## Serve a bundle: HTTP_PORT=3000 GRPC_PORT=3001 BUNDLE=pa
 		ADAPTSEG_GRPC_HOST=$(GRPC_HOST) ADAPTSEG_GRPC_PORT=$(GRPC_PORT) exec $(BIN)/python -m adaptseg_serve.cli.serve
 
 test: $(DEV_STAMP) ## Run all tests, files of them in JOBS=2 processes (0: in pytest's own): ARGS="-k png -x" is handed to pytest
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
-"""Fixtures that several tests share."""
+"""Fixtures that several tests share, and one thread for each of several processes that run tests."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from helpers.camvid_tree import write_camvid
 from helpers.serving import Server, serving
 from helpers.tiny_bundle import write_tiny_bundle
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # They have the processors between them. Before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 collect_ignore = [] if find_spec("playwright") else ["page"]
 
