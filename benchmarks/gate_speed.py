@@ -1,6 +1,7 @@
 """Gates 5 and 6: what the service adds to a model that costs nothing, and how even it is."""
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -12,14 +13,11 @@ import numpy as np
 import psutil
 from gate import SLOW, Gate, tiny_server
 from gate_peer import triton
+from gate_triton import COLD, TURN
 from helpers.serving import Server, serving
 
 from adaptseg_serve.settings import PACKAGED
 
-WARM = 20
-"""Requests of each client that are sent, but not timed."""
-ROUNDS = 4
-"""Turns that the contenders take."""
 SCRIPT = Path(__file__).with_name("gate_triton.py")
 STATED_MS = {1: 3.6, 4: 12.5}
 """Clients -> p50 of Triton's Python backend, as stated for a quiet machine of this kind; where it isn't at hand."""
@@ -46,7 +44,7 @@ def overhead_and_tail(requests: int, peer: Path | None) -> list[Gate]:
 def real_model(requests: int) -> Figures:
     """Four clients of the packaged model: what the tail is to somebody who uses it."""
     with TemporaryDirectory() as folder, serving(PACKAGED, Path(folder)) as server:
-        return _figures(load(server.grpc_target, 4, requests), 4)
+        return _figures(load([server.grpc_target], 4, requests)[0], 4)
 
 
 def _tail(found: dict[str, Figures]) -> Gate:
@@ -73,26 +71,27 @@ def _overhead(found: dict[int, tuple[Figures, Figures | None]]) -> Gate:
 
 
 def contest(server: Server, peer: str | None, clients: int, requests: int) -> tuple[Figures, Figures | None]:
-    """Our figures and the peer's at so many clients, each the sum of ROUNDS turns; first one begins, then the other."""
+    """Our figures and the peer's at so many clients, who ask both in turns."""
     worker = psutil.Process(server.process.pid).children(recursive=True)[-1]
     before = worker.cpu_times()
-    ours, theirs = list[float](), list[float]()
-    for turn in range(ROUNDS):
-        pairs = [(ours, server.grpc_target), (theirs, peer)]
-        for times, target in pairs if turn % 2 == 0 else pairs[::-1]:
-            if target is not None:
-                times += load(target, clients, requests // ROUNDS)
+    ours, *theirs = load([server.grpc_target] + ([] if peer is None else [peer]), clients, requests)
     after = worker.cpu_times()
     used = after.user + after.system - before.user - before.system
-    figures = _figures(ours, clients) | {"cpu_ms": round(1000 * used / (len(ours) + ROUNDS * clients * WARM), 2)}
-    return figures, None if peer is None else _figures(theirs, clients)
+    figures = _figures(ours, clients) | {
+        "cpu_ms": round(1000 * used / (clients * TURN * (1 + _rounds(clients, requests))), 2)
+    }
+    return figures, _figures(theirs[0], clients) if theirs else None
 
 
-def load(target: str, clients: int, requests: int) -> list[float]:
-    """Milliseconds of each of `requests`, from `clients` at once, in a process of their own."""
-    command = [sys.executable, str(SCRIPT), target, str(clients), str(requests), str(WARM)]
+def load(targets: list[str], clients: int, requests: int) -> list[list[float]]:
+    """Milliseconds of `requests` or some more to each server, from `clients` at once, in a process of their own."""
+    command = [sys.executable, str(SCRIPT), str(clients), str(_rounds(clients, requests)), *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [float(each) for each in json.loads(done.stdout)]
+    return [[float(each) for each in times] for times in json.loads(done.stdout)]
+
+
+def _rounds(clients: int, requests: int) -> int:
+    return math.ceil(requests / (clients * (TURN - COLD)))
 
 
 def _figures(times: list[float], clients: int) -> Figures:
