@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptseg_serve.deadlines import Deadlines
 from adaptseg_serve.device_thread import DeviceThread
 from adaptseg_serve.errors import Busy, DeadlineExceeded
 from adaptseg_serve.labels import LabelMap
@@ -61,6 +62,7 @@ class Batcher:
         self._closing = self._hurried = False
         self._loop = asyncio.get_running_loop()
         self._device = device or DeviceThread(self._loop)
+        self._deadlines = Deadlines[Item](self._loop, self._expire)
         self._nobodys = contextvars.Context()
         """A batch must not start in the context (request id, trace) of whoever came first."""
         self._begin: asyncio.Handle | None = None
@@ -129,7 +131,7 @@ class Batcher:
         self._waiting.append(item)
         self._metrics.depth(self.depth)
         self._rouse()
-        end = None if deadline is None else self._loop.call_later(deadline - now, self._expire, item)
+        self._deadlines.add(item)
         try:
             return await item.future
         except asyncio.CancelledError:
@@ -137,8 +139,7 @@ class Batcher:
             self._forget(item, "deadline" if late else "cancelled")
             raise
         finally:
-            if end is not None:
-                end.cancel()
+            self._deadlines.done(item)
             del item  # Else its future, that one's error and this frame hold each other: see errors.py.
 
     def hurry(self) -> None:
@@ -154,6 +155,7 @@ class Batcher:
             await asyncio.wait_for(self._finished.wait(), grace)
         self._give_up()
         await self._finished.wait()
+        self._deadlines.close()
         self._device.close()
 
     def _give_up(self) -> None:
