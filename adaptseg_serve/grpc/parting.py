@@ -1,5 +1,6 @@
 """gRPC interceptor: in the four calls about images, protobuf never touches pixels and label maps."""
 
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -23,9 +24,17 @@ _CALLS: dict[str, tuple[LargeField[Any], LargeField[Any]]] = {
 class Parting(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs only
     """Hands these calls `Parted` requests, and sends the `Parted` responses that they give."""
 
+    def __init__(self) -> None:
+        self._parted = lru_cache(maxsize=len(_CALLS))(_parted)
+        """A method's handler is the same from call to call."""
+
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
         if handler is None or details.method not in _CALLS:
             return handler
-        request, response = _CALLS[details.method]
-        return handler._replace(request_deserializer=request.read, response_serializer=response.write)
+        return self._parted(handler, details.method)
+
+
+def _parted(handler: Any, method: str) -> Any:
+    request, response = _CALLS[method]
+    return handler._replace(request_deserializer=request.read, response_serializer=response.write)
