@@ -9,7 +9,7 @@ import contextlib
 import math
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -114,11 +114,14 @@ async def infer(segmenter: Segmenter, images: Sequence[OneImage], deadline: floa
     started = time.monotonic()
     try:
         with segmenter.admitted() as served:
-            if sum(isinstance(image, bytes) for image in images) > 1:
+            if len(images) > 1 and sum(isinstance(image, bytes) for image in images) > 1:
                 with served.decoding_slot():
                     most = segmenter.settings.max_pixels
                     await segmenter.codec(lambda: check_pixels_together(images, most), deadline)
-            answers = await _infer(segmenter, images, deadline, served)
+            if len(images) == 1:
+                answers = [await _segment(segmenter, images[0], deadline, served)]
+            else:
+                answers = await _infer_together(segmenter, images, deadline, served)
     except BaseException:
         segmenter.statistics.failed(time.monotonic() - started)
         raise
@@ -180,11 +183,9 @@ def split_elements(raw: bytes | memoryview, most: int) -> list[bytes]:
     return elements
 
 
-async def _infer(
+async def _infer_together(
     segmenter: Segmenter, images: Sequence[OneImage], deadline: float | None, served: Served
 ) -> list[Segmentation]:
-    if len(images) == 1:
-        return [await _segment(segmenter, images[0], deadline, served)]
     tasks = [asyncio.create_task(_segment(segmenter, image, deadline, served)) for image in images]
     try:
         answers = await asyncio.gather(*tasks)
@@ -197,10 +198,12 @@ async def _infer(
     return answers
 
 
-async def _segment(segmenter: Segmenter, image: OneImage, deadline: float | None, served: Served) -> Segmentation:
+def _segment(
+    segmenter: Segmenter, image: OneImage, deadline: float | None, served: Served
+) -> Coroutine[None, None, Segmentation]:
     if isinstance(image, bytes):
-        return await segmenter.segment_encoded(image, deadline=deadline, by=served)
-    return await segmenter.segment(image, deadline=deadline, by=served)
+        return segmenter.segment_encoded(image, deadline=deadline, by=served)
+    return segmenter.segment(image, deadline=deadline, by=served)
 
 
 def _pixels(tensor: Tensor, max_images: int) -> list[OneImage]:

@@ -205,31 +205,28 @@ class Segmenter:
         return _Wish(size, deadline, keep_image, scored)
 
     async def _segment(self, source: Source, wish: _Wish, by: Served | None) -> Segmentation:
-        if by is not None:
-            return await self._segment_by(by, source, wish)
-        with self.admitted() as served:
-            return await self._segment_by(served, source, wish)
-
-    async def _segment_by(self, served: Served, source: Source, wish: _Wish) -> Segmentation:
-        spec = served.bundle.preprocess
-        if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
-            served.check_room()
-            image = model_image = source  # A thread would have nothing to do, and the way there and back is not free.
-            decoded = 0.0
-        else:
-            started = time.monotonic()
-            with served.decoding_slot():
-                image, model_image = await self._decode(source, spec, wish.deadline)
-            decoded = time.monotonic() - started
-        self.metrics.stage("decode", decoded)
-        if (record := current()) is not None:
-            record.image(image.shape[:2])
-        size: Size = image.shape[:2] if wish.size == "input" else spec.size
-        kept = image if wish.keep_image else None
-        del image
-        beside = 0 if kept is None or kept is model_image else kept.nbytes
-        answer = await served.batcher.submit(model_image, size, wish.deadline, wish.scored, beside)
-        return self._finish(answer, decoded, kept, served.bundle)
+        with by or self.admitted() as served:
+            spec = served.bundle.preprocess
+            if isinstance(source, np.ndarray) and source.shape[:2] == spec.size:
+                served.check_room()
+                image = model_image = (
+                    source  # A thread would have nothing to do, and the way there and back is not free.
+                )
+                decoded = 0.0
+            else:
+                started = time.monotonic()
+                with served.decoding_slot():
+                    image, model_image = await self._decode(source, spec, wish.deadline)
+                decoded = time.monotonic() - started
+            self.metrics.stage("decode", decoded)
+            if (record := current()) is not None:
+                record.image(image.shape[:2])
+            size: Size = image.shape[:2] if wish.size == "input" else spec.size
+            kept = image if wish.keep_image else None
+            del image
+            beside = 0 if kept is None or kept is model_image else kept.nbytes
+            answer = await served.batcher.submit(model_image, size, wish.deadline, wish.scored, beside)
+            return self._finish(answer, decoded, kept, served.bundle)
 
     async def _decode(self, source: Source, spec: PreprocessSpec, deadline: float) -> tuple[Image, Image]:
         """The image, and the image at the network's input size."""
