@@ -1,15 +1,19 @@
 """What goes wrong in a run ends with a sentence, a saved state and an exit code; a resume gives the same bits."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing import resource_sharer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from helpers.runs import assert_same_run, files_of_at_most, last, run_folder, started, train
@@ -212,6 +216,23 @@ def test_a_dead_worker(folder: Path) -> None:
     assert "Traceback" not in said
 
 
+def die_handing_over() -> None:
+    """A worker that is asked for the memory that its batch is in: DataLoader may not know yet that it is gone."""
+
+    def serve(sharer: Any) -> None:
+        sharer._listener.accept()
+        os._exit(1)
+
+    resource_sharer._resource_sharer.__class__._serve = serve  # type: ignore[method-assign]
+
+
+def test_a_worker_that_dies_handing_a_batch_over(folder: Path) -> None:
+    code, said = train(folder, *FLAGS, *LONG, "--run.name", "handing", sabotage=die_handing_over)
+    assert code == 1
+    assert "a process that prepares images died" in said
+    assert "Traceback" not in said
+
+
 def decode_slowly() -> None:
     real = SampleStream.__getitem__
 
@@ -264,11 +285,37 @@ def test_two_processes_cannot_train_one_run(folder: Path) -> None:
             assert code == 2
             assert f"in use by process {child.process.pid} on" in said or "holds a run already" in said
         orphans = workers(child.process.pid)
+        for orphan in orphans:
+            os.kill(orphan, signal.SIGSTOP)
         child.process.kill()
         child.process.join()
-    assert any(Path(f"/proc/{orphan}").exists() for orphan in orphans), "the workers outlive it for a moment"
-    code, said = train(folder, "--run.resume", str(run), "--run.stop-step", str(len(saved_checkpoints(run))))
-    assert code == 0, said
+    try:
+        code, said = train(folder, "--run.resume", str(run), "--run.stop-step", str(len(saved_checkpoints(run))))
+        assert code == 0, said
+        assert all(psutil.pid_exists(orphan) for orphan in orphans), "what they hold is no lock"
+    finally:
+        for orphan in orphans:
+            os.kill(orphan, signal.SIGCONT)
+
+
+def start_workers_by(method: str) -> None:
+    multiprocessing.set_start_method(method, force=True)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_with_a_run_that_was_killed(folder: Path, method: str) -> None:
+    """A fork server is Python 3.14's default, and what its workers have as a parent."""
+    run = folder / "runs" / method
+    sabotage = partial(start_workers_by, method)
+    with started(folder, *FLAGS, *LONG, "--run.name", run.name, sabotage=sabotage) as child:
+        child.wait_for(lambda: saved_checkpoints(run))
+        started_by_it = psutil.Process(child.process.pid).children(recursive=True)
+        assert sum(process.name() == "pt_data_worker" for process in started_by_it) == 2
+        child.process.kill()
+    _, alive = psutil.wait_procs(started_by_it, 20)
+    for process in alive:
+        process.kill()
+    assert alive == []
 
 
 def test_resuming_needs_no_initial_weights(folder: Path, whole: Path) -> None:

@@ -4,10 +4,13 @@ A sample is a function of (seed, position) alone: workers hold no state, so a ru
 very batches it would have got. So is the sample that takes an unreadable one's place: that of the next position.
 """
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 import cv2
@@ -95,11 +98,12 @@ def _started(loader: "DataLoader[Fetched]") -> Iterator[Fetched]:
 def _next(iterator: Iterator[Fetched]) -> Fetched:
     try:
         return next(iterator)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter two: it died while it handed a batch over
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
+        how = str(error) or type(error).__name__
         raise WorkerDied(
-            f"a process that prepares images died: {error}. If memory ran out, use fewer of them (--run.workers)."
+            f"a process that prepares images died: {how}. If memory ran out, use fewer of them (--run.workers)."
         ) from error
 
 
@@ -124,3 +128,12 @@ def _prepare_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(0)
+    main = multiprocessing.parent_process()
+    if main is not None and main.pid != os.getppid():  # DataLoader's workers watch over their parent: a fork server.
+        threading.Thread(target=_end_with, args=(main,), daemon=True).start()
+
+
+def _end_with(process: BaseProcess) -> None:
+    """A main process that was killed can't end its workers: they would wait for ever, with their gigabytes."""
+    process.join()
+    os._exit(1)
