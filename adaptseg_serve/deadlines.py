@@ -16,6 +16,7 @@ class Due(Protocol):
 
 
 D = TypeVar("D", bound=Due)
+_NEVER = float("inf")
 
 
 class Deadlines(Generic[D]):
@@ -27,7 +28,7 @@ class Deadlines(Generic[D]):
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[D], object]) -> None:
         self._loop, self._expired = loop, expired
         self._open = set[D]()
-        self._next = float("inf")
+        self._next = _NEVER
         """When the timer comes by."""
         self._timer: asyncio.TimerHandle | None = None
         self._nobodys = contextvars.Context()
@@ -45,18 +46,18 @@ class Deadlines(Generic[D]):
 
     def close(self) -> None:
         self._open.clear()
-        self._look()
+        self._set_timer(_NEVER)
 
     def _look(self) -> None:
         now = time.monotonic()
         for each in [each for each in self._open if each.deadline is not None and each.deadline <= now]:
             self._open.discard(each)
             self._expired(each)
-        self._set_timer(min((each.deadline for each in self._open if each.deadline is not None), default=float("inf")))
+        self._set_timer(min((each.deadline for each in self._open if each.deadline is not None), default=_NEVER))
 
     def _set_timer(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._next, self._timer = moment, None
-        if moment < float("inf"):
+        if moment < _NEVER:
             self._timer = self._loop.call_later(moment - time.monotonic(), self._look, context=self._nobodys)
