@@ -1,16 +1,19 @@
 """How the service ends, and what it leaves: `bentoml serve` in processes of its own, asked over the network."""
 
 import contextlib
+import json
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
 import httpx
 import numpy as np
+import pytest
 from helpers.serving import Server, members, serving
 from helpers.slow import slow_server
 
@@ -73,17 +76,30 @@ def test_an_upload_that_never_ends_does_not_keep_the_process(tiny_bundle: Path, 
             assert server.process.wait(10) == 0
 
 
-def test_clients_that_hang_up_or_expire_leave_no_work_behind(tiny_bundle: Path, tmp_path: Path) -> None:
+PIXELS = {"datatype": "UINT8", "shape": [1, *FRAME.shape], "parameters": {"binary_data_size": FRAME.nbytes}}
+HEAD = json.dumps({"inputs": [{"name": "image", **PIXELS}]}).encode()
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/segment": {"content": PNG},
+    "/v2/models/segmenter/infer": {
+        "content": HEAD + FRAME.tobytes(),
+        "headers": {"Inference-Header-Content-Length": str(len(HEAD))},
+    },
+}
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_clients_that_hang_up_or_expire_leave_no_work_behind(path: str, tiny_bundle: Path, tmp_path: Path) -> None:
     """Gate 2: a 0.3 s model and ten clients that give up after 0.8 s; at most one run begins after the last has."""
     environ = {"SLOW_SECONDS": "0.3", "ADAPTSEG_MAX_BATCH": "1", "ADAPTSEG_QUEUE_DEPTH": "20"}
 
     def hang_up(client: httpx.Client) -> float:
         with contextlib.suppress(httpx.TimeoutException):
-            client.post("/v1/segment", content=PNG, timeout=0.8)
+            client.post(path, **ASKED[path], timeout=0.8)
         return time.monotonic()
 
     def expire(client: httpx.Client) -> float:
-        answer = client.post("/v1/segment", content=PNG, headers={"X-Request-Timeout-Ms": "800"}, timeout=30)
+        headers = {**ASKED[path].get("headers", {}), "X-Request-Timeout-Ms": "800"}
+        answer = client.post(path, content=ASKED[path]["content"], headers=headers, timeout=30)
         assert answer.status_code in (200, 504)
         return time.monotonic()
 
