@@ -77,9 +77,8 @@ def contest(server: Server, peer: str | None, clients: int, requests: int) -> tu
     ours, *theirs = load([server.grpc_target] + ([] if peer is None else [peer]), clients, requests)
     after = worker.cpu_times()
     used = after.user + after.system - before.user - before.system
-    figures = _figures(ours, clients) | {
-        "cpu_ms": round(1000 * used / (clients * TURN * (1 + _rounds(clients, requests))), 2)
-    }
+    asked = clients * (1 + TURN * (1 + _rounds(clients, requests)))
+    figures = _figures(ours, clients) | {"cpu_ms": round(1000 * used / asked, 2)}
     return figures, _figures(theirs[0], clients) if theirs else None
 
 

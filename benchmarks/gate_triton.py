@@ -49,7 +49,8 @@ def client(
 
 
 def main(clients: int, rounds: int, targets: list[str]) -> None:
-    alone, start, draw = threading.Lock(), threading.Barrier(clients), random.Random(0)
+    # A client that fails doesn't come to the next turn: the others must not wait for it for ever.
+    alone, start, draw = threading.Lock(), threading.Barrier(clients, timeout=120), random.Random(0)
     orders = [draw.sample(range(len(targets)), len(targets)) for _ in range(1 + rounds)]
     times = [list[float]() for _ in targets]
     threads = [threading.Thread(target=client, args=(targets, orders, alone, start, times)) for _ in range(clients)]

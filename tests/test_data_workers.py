@@ -50,7 +50,7 @@ def die_handing_over() -> None:
         sharer._listener.accept()
         os._exit(1)
 
-    resource_sharer._resource_sharer.__class__._serve = serve  # type: ignore[method-assign]
+    resource_sharer._resource_sharer.__class__._serve = serve  # type: ignore[method-assign]  # sabotage
 
 
 def test_a_worker_that_dies_handing_a_batch_over(folder: Path) -> None:
@@ -67,7 +67,7 @@ def decode_slowly() -> None:
         time.sleep(1)
         return real(stream, position)
 
-    SampleStream.__getitem__ = slow  # type: ignore[method-assign]
+    SampleStream.__getitem__ = slow  # type: ignore[method-assign]  # sabotage
 
 
 def test_a_signal_to_the_whole_group_finds_a_run_that_waits_for_images(folder: Path) -> None:

@@ -171,9 +171,8 @@ def _main(folder: Path, log: Path, argv: Sequence[str], sabotage: Sabotage | Non
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     torch.set_num_threads(1)
-    multiprocessing.set_start_method(
-        multiprocessing.get_all_start_methods()[0], force=True
-    )  # this Python's own default
+    default = multiprocessing.get_all_start_methods()[0]  # what the command would use; a fork server's child uses that
+    multiprocessing.set_start_method(default, force=True)
     if sabotage is not None:
         sabotage()
     sys.argv = ["adaptseg-train", *argv]
