@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import grpc
@@ -33,31 +33,28 @@ class Observed(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         self._later = later
         self._under_way = 0
         """Unary calls."""
-        self._recorded = lru_cache(maxsize=64)(self._record)
-        """A method's handler is the same from call to call."""
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
-        return None if handler is None else self._recorded(handler, details.method)
-
-    def _record(self, handler: Any, method: str) -> Any:
+        if handler is None:
+            return None
         if handler.unary_unary is not None:
-            one = self._one(handler, method)
-            return handler._replace(request_deserializer=None, response_serializer=None, unary_unary=one)
+            plain = handler._replace(request_deserializer=None, response_serializer=None)
+            return plain._replace(unary_unary=self._one(handler, details))
         if handler.stream_stream is not None:
             stream = _yielded if inspect.isasyncgenfunction(handler.stream_stream) else _written
-            return handler._replace(request_deserializer=None, stream_stream=stream(handler, method, self._later))
+            return handler._replace(request_deserializer=None, stream_stream=stream(handler, details, self._later))
         if handler.unary_stream is not None:
             return handler._replace(request_deserializer=None, unary_stream=_watched(handler))
         return handler
 
-    def _one(self, handler: Any, method: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def _one(self, handler: Any, details: Any) -> Callable[[bytes, Any], Awaitable[bytes]]:
         """Bytes in, bytes out: a message that is asked for its size serialises itself to count."""
 
         async def recorded(data: bytes, context: Any) -> bytes:
             self._under_way += 1
             try:
-                with _Recording(method, context, self._later) as record:
+                with _Recording(details, context, self._later) as record:
                     record.bytes_in = len(data)
                     request = None
                     try:
@@ -93,22 +90,22 @@ def _watched(handler: Any) -> Any:
     return watched
 
 
-def _written(handler: Any, method: str, later: Later) -> Any:
+def _written(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler writes its responses to the context."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> None:
-        with _Recording(method, context, later):
+        with _Recording(details, context, later):
             async with _aborting(context):
                 await handler.stream_stream(_messages(handler, data), context)
 
     return recorded
 
 
-def _yielded(handler: Any, method: str, later: Later) -> Any:
+def _yielded(handler: Any, details: Any, later: Later) -> Any:
     """A stream whose handler yields its responses."""
 
     async def recorded(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        with _Recording(method, context, later):
+        with _Recording(details, context, later):
             async with _aborting(context):
                 async for response in handler.stream_stream(_messages(handler, data), context):
                     yield response
@@ -146,8 +143,8 @@ def _without_frames(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
 class _Recording(Recording):
     """Of a gRPC call; written when its answer has left."""
 
-    def __init__(self, method: str, context: Any, later: Later) -> None:
-        super().__init__("grpc", method, partial(_identity, context), partial(later, write))
+    def __init__(self, details: Any, context: Any, later: Later) -> None:
+        super().__init__("grpc", details.method, partial(_identity, details), partial(later, write))
         self._context = context
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -159,8 +156,9 @@ class _Recording(Recording):
         super().__exit__(kind, error, trace)
 
 
-def _identity(context: Any) -> Identity:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+def _identity(details: Any) -> Identity:
+    """Of the details' own copy: the context's metadata is gRPC's memory, and this is asked for when the call is over."""
+    metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     return Identity(request_id_of(metadata) or uuid.uuid4().hex, metadata)
 
 
