@@ -157,7 +157,7 @@ class _Recording(Recording):
 
 
 def _identity(details: Any) -> Identity:
-    """Of the details' own copy: the context's metadata is gRPC's memory, and this is asked for when the call is over."""
+    """From the details' copy: the context's metadata is gRPC's memory, and this is asked for when the call is over."""
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     return Identity(request_id_of(metadata) or uuid.uuid4().hex, metadata)
 
